@@ -1,0 +1,245 @@
+/* nearfield: local attention for every grid. The C ABI.
+ *
+ * Tensors (any strides, the innermost dimension contiguous; grid is 1, 2 or 3 axes):
+ *   query      (batch, *grid, heads,    head_dim)
+ *   key        (batch, *grid, heads_kv, head_dim)      heads % heads_kv == 0 (grouped-query attention)
+ *   value      (batch, *grid, heads_kv, head_dim_v)
+ *   out        (batch, *grid, heads,    head_dim_v)    dtype of query
+ *   logsumexp  (batch, *grid, heads)                   float32; float64 when query is float64
+ *
+ * out[i] = sum over j in N(i) of softmax_j(scale * q_i.k_j + bias_ij) v_j; N(i) is what the pattern says.
+ * Functions return a status; on anything but NF_OK nf_last_error() has one sentence that names the argument, its
+ * value and the rule. All functions are thread-safe. Memory belongs to the caller; nothing is kept after a call but
+ * the plan cache and the thread pool. No C++ exception leaves the library.
+ */
+#ifndef NEARFIELD_NEARFIELD_H
+#define NEARFIELD_NEARFIELD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(NEARFIELD_STATIC)
+#define NF_API
+#elif defined(_WIN32)
+#if defined(NEARFIELD_BUILDING)
+#define NF_API __declspec(dllexport)
+#else
+#define NF_API __declspec(dllimport)
+#endif
+#else
+#define NF_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define NF_VERSION_MAJOR 0
+#define NF_VERSION_MINOR 1
+#define NF_VERSION_PATCH 0
+
+/* ---- status ------------------------------------------------------------------------------------------------ */
+
+typedef enum nf_status {
+  NF_OK = 0,
+  NF_INVALID_ARGUMENT = 1, /* an argument breaks a rule; the message names it */
+  NF_UNSUPPORTED = 2,      /* valid, but the engine asked for cannot do it; the message says which can */
+  NF_OUT_OF_MEMORY = 3,
+  NF_INTERNAL_ERROR = 4
+} nf_status;
+
+/* The message of this thread's last failed call; "" if none failed yet. Valid until this thread's next call. */
+NF_API const char* nf_last_error(void);
+NF_API const char* nf_status_name(nf_status status);
+/* "major.minor.patch" of the library that is running. */
+NF_API const char* nf_version(void);
+
+/* ---- tensors ----------------------------------------------------------------------------------------------- */
+
+typedef enum nf_dtype {
+  NF_FLOAT64 = 0,
+  NF_FLOAT32 = 1,
+  NF_BFLOAT16 = 2,
+  NF_FLOAT16 = 3,
+  NF_BOOL = 4 /* one byte, 0 or 1: masks only */
+} nf_dtype;
+
+#define NF_MAX_DIMS 6
+
+/* A view of memory that the caller owns. Strides are in elements and may be negative or, for inputs, zero. */
+typedef struct nf_tensor {
+  void* data;
+  int32_t dtype; /* nf_dtype */
+  int32_t rank;  /* number of dimensions in use */
+  int64_t sizes[NF_MAX_DIMS];
+  int64_t strides[NF_MAX_DIMS];
+} nf_tensor;
+
+/* ---- patterns ---------------------------------------------------------------------------------------------- */
+
+#define NF_MAX_GRID_RANK 3
+
+typedef enum nf_pattern_kind { NF_NEIGHBORHOOD = 1 } nf_pattern_kind;
+
+/* The head of every pattern. Functions take a pointer to it: nf_forward(&neighborhood.pattern, ...). */
+typedef struct nf_pattern {
+  size_t struct_size; /* size of the whole pattern struct, for versioning */
+  int32_t kind;       /* nf_pattern_kind */
+  int32_t rank;       /* grid axes: 1, 2 or 3 */
+} nf_pattern;
+
+typedef enum nf_boundary {
+  NF_CLAMP = 0, /* the window shifts to stay inside: always kernel_size keys (neighborhood attention) */
+  NF_WRAP = 1,  /* periodic axis */
+  NF_CUT = 2    /* the window is truncated (sliding-window attention) */
+} nf_boundary;
+
+/* Neighborhood attention (Hassani et al., "Neighborhood Attention Transformer") with dilation, stride (Generalized
+ * Neighborhood Attention) and causality per axis. Rules: kernel_size >= 1; 1 <= stride <= kernel_size; dilation >= 1,
+ * and with wrap it divides the axis; causal and wrap exclude each other. A window larger than its axis sees it all. */
+typedef struct nf_neighborhood {
+  nf_pattern pattern;
+  int64_t kernel_size[NF_MAX_GRID_RANK];
+  int64_t stride[NF_MAX_GRID_RANK];
+  int64_t dilation[NF_MAX_GRID_RANK];
+  int32_t is_causal[NF_MAX_GRID_RANK];
+  int32_t boundary[NF_MAX_GRID_RANK]; /* nf_boundary */
+} nf_neighborhood;
+
+/* A neighborhood of the given windows with stride 1, dilation 1, not causal, clamped. It checks nothing: the call
+ * that uses it does. */
+NF_API nf_neighborhood nf_make_neighborhood(int32_t rank, const int64_t* kernel_size);
+
+/* ---- modifiers --------------------------------------------------------------------------------------------- */
+
+/* All optional: a NULL pointer or softcap 0 means absent. */
+typedef struct nf_modifiers {
+  size_t struct_size;
+  const nf_tensor* additional_keys;   /* (batch, M, heads_kv, head_dim): in the same softmax, never masked */
+  const nf_tensor* additional_values; /* (batch, M, heads_kv, head_dim_v) */
+  const nf_tensor* key_mask;          /* (batch, *grid) NF_BOOL: 1 = the key takes part */
+  const nf_tensor* key_weights;       /* (*grid) or (batch, *grid), >= 0: log(weight) is added to the logit */
+  const nf_tensor* bias;              /* (heads, 2*kernel_size-1 per axis), indexed by key - query + kernel_size - 1 */
+  double softcap;                     /* c > 0: logits become c*tanh(logit/c), before bias and weights */
+} nf_modifiers;
+
+/* ---- options ----------------------------------------------------------------------------------------------- */
+
+typedef enum nf_engine {
+  NF_ENGINE_AUTO = 0,      /* the fastest that can do it; never a slow one: NF_UNSUPPORTED says what to ask for */
+  NF_ENGINE_REFERENCE = 1, /* float64, literal, slow: the oracle */
+  NF_ENGINE_CPU = 2        /* fused, vectorised, threaded */
+} nf_engine;
+
+typedef enum nf_isa { NF_ISA_AUTO = 0, NF_ISA_PORTABLE = 1, NF_ISA_AVX2 = 2 } nf_isa;
+
+/* Which of the CPU engine's two methods to run. NF_KERNEL_AUTO lets the cost model choose. */
+typedef enum nf_kernel {
+  NF_KERNEL_AUTO = 0,
+  NF_KERNEL_BAND = 1, /* exact windows, lanes over head_dim: small windows */
+  NF_KERNEL_TILE = 2  /* tiles of queries against boxes of keys, lanes over queries: wide windows */
+} nf_kernel;
+
+/* Runs body(body_context, i) once for every i in [0, count), in any order, on any threads; returns when all are done.
+ */
+typedef void (*nf_parallel_for)(void* context, int64_t count, void (*body)(void* body_context, int64_t index),
+                                void* body_context);
+
+typedef struct nf_options {
+  size_t struct_size;
+  int32_t has_scale;            /* 0: scale is 1/sqrt(head_dim) */
+  int32_t engine;               /* nf_engine */
+  double scale;                 /* used as given, 0 included */
+  int32_t isa;                  /* nf_isa; AUTO obeys the environment variable NEARFIELD_ISA (portable, avx2) */
+  int32_t kernel;               /* nf_kernel */
+  int32_t num_threads;          /* 0: NEARFIELD_NUM_THREADS, else the number of cores that the process may use */
+  int32_t reserved;             /* 0 */
+  nf_parallel_for parallel_for; /* NULL: the library's own pool */
+  void* parallel_for_context;
+  void* workspace; /* NULL: the library allocates; else at least nf_forward_workspace() bytes */
+  size_t workspace_size;
+} nf_options;
+
+NF_API nf_options nf_default_options(void);
+
+/* ---- attention --------------------------------------------------------------------------------------------- */
+
+/* Writes out and, where logsumexp is not NULL, logsumexp = ln(sum of exp(logit)). modifiers and options may be NULL.
+ * A query that sees no key has out 0 and logsumexp -inf. A zero-sized batch or grid is no error.
+ * An output element may not coincide with an input's or another output's; interleaved views of one buffer are fine. */
+NF_API nf_status nf_forward(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key,
+                            const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
+                            const nf_tensor* out, const nf_tensor* logsumexp);
+
+/* Bytes of scratch that nf_forward needs for this problem, for all threads together. */
+NF_API nf_status nf_forward_workspace(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key,
+                                      const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
+                                      size_t* bytes);
+
+/* Where the gradients go; each NULL is neither computed nor written. Shapes are those of the tensors they belong to.
+ * key_weights and bias gradients are float32 (float64 with float64 query) or of the query's dtype. */
+typedef struct nf_gradients {
+  size_t struct_size;
+  const nf_tensor* query;
+  const nf_tensor* key;
+  const nf_tensor* value;
+  const nf_tensor* additional_keys;
+  const nf_tensor* additional_values;
+  const nf_tensor* key_weights;
+  const nf_tensor* bias;
+} nf_gradients;
+
+/* Gradients from the forward's inputs, its out and logsumexp, and the gradients of both (dlogsumexp may be NULL). */
+NF_API nf_status nf_backward(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key,
+                             const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
+                             const nf_tensor* out, const nf_tensor* logsumexp, const nf_tensor* dout,
+                             const nf_tensor* dlogsumexp, const nf_gradients* gradients);
+
+/* ---- what would run, and on what ----------------------------------------------------------------------------- */
+
+typedef struct nf_explanation {
+  size_t struct_size;
+  int32_t engine; /* nf_engine */
+  int32_t isa;    /* nf_isa */
+  int32_t kernel; /* nf_kernel */
+  int32_t num_threads;
+  int64_t tile[NF_MAX_GRID_RANK];   /* queries of a tile, per axis; for the band kernel a run of adjacent queries */
+  int64_t step[NF_MAX_GRID_RANK];   /* keys of a step at most, per axis */
+  int64_t tiles;                    /* of one (batch, head) */
+  int64_t full_steps, masked_steps; /* of one (batch, head) */
+  double useful_pairs;              /* (query, key) pairs in the whole problem: batch and heads included */
+  double executed_pairs;
+  double waste;             /* executed_pairs / useful_pairs */
+  double predicted_seconds; /* by the cost model, from typical machine rates; not a promise */
+  size_t workspace;         /* bytes */
+  char reason[512];         /* one or two sentences: why this engine, kernel and tile */
+} nf_explanation;
+
+/* Validates like nf_forward (data pointers may be NULL here) and says what it would do. */
+NF_API nf_status nf_explain(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key,
+                            const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
+                            nf_explanation* explanation);
+
+/* CPU model as the operating system reports it. */
+NF_API const char* nf_cpu_model(void);
+/* Threads that num_threads = 0 gives. */
+NF_API int32_t nf_default_num_threads(void);
+/* Names are NULL outside the enumerations. */
+NF_API const char* nf_isa_name(int32_t isa);
+NF_API const char* nf_engine_name(int32_t engine);
+NF_API const char* nf_kernel_name(int32_t kernel);
+NF_API const char* nf_dtype_name(int32_t dtype);
+/* NULL if it can run on this machine, else one sentence saying why not. */
+NF_API const char* nf_isa_unavailable(int32_t isa);
+NF_API const char* nf_engine_unavailable(int32_t engine);
+/* The instruction set that NF_ISA_AUTO gives. */
+NF_API int32_t nf_selected_isa(void);
+/* This machine's own peak on one thread: multiply-adds of independent registers, in GFLOP/s, measured for about
+ * `seconds` with the given instruction set. Takes dtype NF_FLOAT32 or NF_FLOAT64. */
+NF_API nf_status nf_measure_peak(int32_t isa, int32_t dtype, double seconds, double* gflops);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* NEARFIELD_NEARFIELD_H */

@@ -1,0 +1,54 @@
+// The fused CPU engine: online or plain softmax, nothing of size tokens x window in memory. Two kernels execute plans:
+//   band  exact windows, lanes over head_dim; key lines packed into a ring as a strip of queries walks the grid
+//   tile  tiles of queries against boxes of keys, lanes over queries; masks only on partial steps
+// One source over a small vector vocabulary (simd/), compiled once per instruction set.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "engine/problem.h"
+#include "plan/plan.h"
+
+namespace nearfield::core {
+
+enum class Isa : int32_t { automatic = 0, portable = 1, avx2 = 2 };
+enum class CpuKernel : int32_t { automatic = 0, band = 1, tile = 2 };
+
+// What will run: chosen from one problem's shape, pattern, dtype and instruction set, never from the number of
+// threads, the batch or timing, so that results are the same bits for any of these.
+struct CpuChoice {
+  Isa isa = Isa::portable;
+  CpuKernel kernel = CpuKernel::tile;
+  std::shared_ptr<const Plan> plan;
+  double predicted_seconds = 0;   // whole problem, on problem.threading.num_threads threads
+  size_t workspace_per_slot = 0;  // bytes, for one of the slots that run in parallel
+  int32_t slots = 1;              // at most problem.threading.num_threads
+  PlanStatistics executed;        // of one (batch, head), as the chosen kernel executes it
+  std::string reason;
+  size_t workspace() const { return workspace_per_slot * static_cast<size_t>(slots); }
+};
+
+// Empty if the engine can run the problem, else why not ("softcap: the CPU engine has none yet").
+std::string cpu_unsupported(const Problem& problem);
+
+// isa and kernel may be `automatic`. Throws Error if the machine lacks the instruction set asked for or the kernel
+// can't run the problem.
+CpuChoice cpu_choose(const Problem& problem, Isa isa, CpuKernel kernel);
+
+// workspace: choice.workspace() bytes, aligned to 64, or nullptr: allocated here.
+void cpu_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, void* workspace);
+
+// ---- instruction sets --------------------------------------------------------------------------------------------
+
+const char* isa_name(Isa isa);         // nullptr if there is no such one
+const char* isa_unavailable(Isa isa);  // nullptr if it can run here
+// The best that this machine has, or what NEARFIELD_ISA names (an Error if that is unknown or unavailable).
+Isa select_isa();
+const char* cpu_model();
+// GFLOP/s of independent register multiply-adds on the calling thread, measured for about `seconds`.
+double measure_peak(Isa isa, DType dtype, double seconds);
+
+}  // namespace nearfield::core

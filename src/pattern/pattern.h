@@ -1,0 +1,28 @@
+// A pattern says which keys a query sees: one rule for each axis of the grid. It knows no hardware and no tiles.
+#pragma once
+
+#include <cstdint>
+#include <variant>
+
+#include "pattern/neighborhood.h"
+
+namespace nearfield::core {
+
+inline constexpr int kMaxGridRank = 3;
+
+// What every axis rule offers, whatever its kind:
+//   queries, keys       tokens on this axis, on each side
+//   dilation            residue classes: token i is coordinate i / dilation of class i % dilation
+//   wraps               intervals are periodic
+//   phase               tiles begin at -phase (shifted runs); 0 elsewhere
+//   keys_of(n, x)       keys that query coordinate x sees, of the n in its class
+//   queries_of(n, y)    queries that see key coordinate y: the transpose
+using AxisRule = std::variant<NeighborhoodAxis>;
+
+struct Pattern {
+  int rank = 0;
+  AxisRule axes[kMaxGridRank];
+  bool operator==(const Pattern&) const = default;
+};
+
+}  // namespace nearfield::core

@@ -150,11 +150,11 @@ Comparison compare_tensors(const std::string& name, const TensorView& actual, co
 double largest_logit(const Problem& problem) {
   const Shape& shape = problem.shape;
   double largest = 0;
+  std::vector<double> query(static_cast<size_t>(shape.head_dim));
   for (int64_t n = 0; n < shape.batch * shape.heads * shape.tokens(); ++n) {
     const int64_t batch = n / shape.tokens() / shape.heads, head = n / shape.tokens() % shape.heads;
     const GridIndex token = token_at(shape, n % shape.tokens());
-    const std::vector<double> query =
-        load_vector(problem.query, grid_element(problem.query, shape.rank, batch, token, head), shape.head_dim);
+    load_vector(problem.query, grid_element(problem.query, shape.rank, batch, token, head), query);
     for (const SeenKey& key : attention_row(problem, batch, head, token, query).keys) {
       if (key.weight != 0 && std::isfinite(key.score)) largest = std::max(largest, std::fabs(key.score));
     }

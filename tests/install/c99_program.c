@@ -2,7 +2,6 @@
  *
  * Windows of three, one channel, query 1, key ln(w) with w = 1 2 3 4: the weights of a window are w itself. Queries 0
  * and 1 see tokens 0 1 2, queries 2 and 3 see 1 2 3. Exit status 0: all is right. */
-#include <math.h>
 #include <nearfield/nearfield.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +17,8 @@ static nf_tensor row_of_four(double* data) {
 }
 
 int main(void) {
-  double query[4] = {1, 1, 1, 1}, key[4], value[4] = {6, 0, 3, 9}, out[4] = {-1, -1, -1, -1};
+  double query[4] = {1, 1, 1, 1}, value[4] = {6, 0, 3, 9}, out[4] = {-1, -1, -1, -1};
+  double key[4] = {0, 0.69314718055994531, 1.0986122886681098, 1.3862943611198906};
   const double expected[4] = {2.5, 2.5, 5, 5};
   const int64_t window = 3;
   const nf_tensor q = row_of_four(query), k = row_of_four(key), v = row_of_four(value), o = row_of_four(out);
@@ -26,14 +26,14 @@ int main(void) {
   nf_options options = nf_default_options();
   int i, wrong = 0;
 
-  for (i = 0; i < 4; ++i) key[i] = log(i + 1.0);
   options.engine = NF_ENGINE_REFERENCE;
   if (nf_forward(&pattern.pattern, &q, &k, &v, NULL, &options, &o, NULL) != NF_OK) {
     fprintf(stderr, "nf_forward: %s\n", nf_last_error());
     return 1;
   }
   for (i = 0; i < 4; ++i) {
-    if (!(fabs(out[i] - expected[i]) <= 1e-14)) {
+    const double error = out[i] - expected[i];
+    if (!(error >= -1e-14 && error <= 1e-14)) {
       fprintf(stderr, "out[%d] = %.17g: must be %g\n", i, out[i], expected[i]);
       wrong = 1;
     }

@@ -170,10 +170,10 @@ void dispatch_backward(const Problem& problem, const BackwardInputs& inputs, con
                        const Request& request) {
   if (!has_no_query(problem.shape))
     return choose_engine(problem, request.engine, Pass::backward).backward(problem, inputs, gradients);
-  TensorView key_weights = gradients.key_weights;
-  if (key_weights) key_weights.sizes[0] = 1;  // given without a batch: the same elements for every image, even none
-  for (const TensorView* view : {&gradients.query, &gradients.key, &gradients.value, &gradients.additional_keys,
-                                 &gradients.additional_values, &key_weights, &gradients.bias})
+  Gradients left = gradients;
+  if (left.key_weights) left.key_weights.sizes[0] = 1;  // given without a batch: there is one, whatever the batch
+  for (const TensorView* view : {&left.query, &left.key, &left.value, &left.additional_keys, &left.additional_values,
+                                 &left.key_weights, &left.bias})
     if (*view) fill_zero(*view, 0, 0);
 }
 

@@ -1,11 +1,7 @@
-// The oracle for single rows of large problems, where the whole reference would take hours: float64, literal, one
-// query (or, for dkey and dvalue, one key) at a time. Modifiers other than softcap are not supported: an Error.
+// The oracle for single rows of problems so large that the whole reference would take hours: float64 and literal as
+// the rest of this engine, one query or one key at a time.
 //
-//   out_i    = sum_j p_ij v_j,  p_ij = exp(logit_ij - logsumexp_i),  logit_ij = scale * q_i.k_j, softcapped
-//   dquery_i = scale * sum_j u_ij k_j      u_ij = p_ij (dout_i.v_j - D_i) (1 - (logit_ij / softcap)^2)
-//   dkey_j   = scale * sum_i u_ij q_i      D_i  = dout_i.out_i - dlogsumexp_i
-//   dvalue_j = sum_i p_ij dout_i
-// The sums for a key run over every query of the grid that sees it and every head of its group.
+// Tokens are numbered row-major on the grid.
 #pragma once
 
 #include <cstdint>
@@ -15,17 +11,20 @@
 
 namespace nearfield::core {
 
-// Tokens are row-major positions on the grid.
 struct ForwardRow {
   std::vector<double> out;  // [head_dim_v]
   double logsumexp = 0;
 };
 ForwardRow reference_forward_row(const Problem& problem, int64_t batch, int64_t head, int64_t query_token);
 
-// dquery [head_dim] from the forward's own out and logsumexp, as an engine's backward gets them.
+// dquery [head_dim] of one query, from dout and dlogsumexp; out and logsumexp are recomputed as in
+// reference_backward.
 std::vector<double> reference_dquery_row(const Problem& problem, const BackwardInputs& inputs, int64_t batch,
                                          int64_t head, int64_t query_token);
 
+// dkey and dvalue of one key, summed over the queries that see it and the heads of its group. Here inputs.out and
+// inputs.logsumexp are read as the forward stored them: recomputing them for every such query would cost window^2.
+// Error if there is any modifier but softcap.
 struct KeyGradientRow {
   std::vector<double> dkey;    // [head_dim]
   std::vector<double> dvalue;  // [head_dim_v]

@@ -1,0 +1,190 @@
+#include "engine/reference/row.h"
+
+#include <cmath>
+#include <limits>
+#include <variant>
+
+namespace nearfield::core {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+struct AxisKey {
+  int64_t token = 0, offset = 0;
+};
+
+// What token i of an axis sees on it, in the order of the window. "Dilation": residue class g = i mod d, in-class
+// coordinate x = floor(i / d), class length N = ceil((L - g) / d), original index y*d + g.
+std::vector<AxisKey> keys_on_axis(const AxisRule& rule, int64_t i) {
+  return std::visit(
+      [i](const auto& axis) {
+        const int64_t g = i % axis.dilation, x = i / axis.dilation;
+        const int64_t n = ceil_div(axis.keys - g, axis.dilation);
+        const Interval window = axis.keys_of(n, x);
+        std::vector<AxisKey> keys;
+        for (int64_t y = window.start; y < window.end(); ++y) {
+          keys.push_back({floor_mod(y, n) * axis.dilation + g, y - x});
+        }
+        return keys;
+      },
+      rule);
+}
+
+// "N(i) is the Cartesian product over the axes."
+std::vector<SeenKey> keys_on_grid(const Problem& problem, const GridIndex& token) {
+  std::vector<AxisKey> axes[kMaxGridRank];
+  for (int a = 0; a < kMaxGridRank; ++a) {
+    if (a < problem.shape.rank) {
+      axes[a] = keys_on_axis(problem.pattern.axes[a], token[a]);
+    } else {
+      axes[a] = {AxisKey{}};
+    }
+  }
+  std::vector<SeenKey> keys;
+  for (const AxisKey& key0 : axes[0]) {
+    for (const AxisKey& key1 : axes[1]) {
+      for (const AxisKey& key2 : axes[2]) {
+        SeenKey key;
+        key.token = {key0.token, key1.token, key2.token};
+        key.offset = {key0.offset, key1.offset, key2.offset};
+        keys.push_back(key);
+      }
+    }
+  }
+  return keys;
+}
+
+bool is_masked(const Problem& problem, int64_t batch, const SeenKey& key) {
+  const TensorView& mask = problem.modifiers.key_mask;
+  return mask && load_double(mask.at(grid_element(mask, problem.shape.rank, batch, key.token, 0)), mask.dtype) == 0;
+}
+
+// The keys of the pattern that are not masked, then the additional ones, which nothing masks.
+std::vector<SeenKey> seen_keys(const Problem& problem, int64_t batch, const GridIndex& token) {
+  const TensorView& weights = problem.modifiers.key_weights;
+  std::vector<SeenKey> keys;
+  for (SeenKey& key : keys_on_grid(problem, token)) {
+    if (is_masked(problem, batch, key)) continue;
+    if (weights) {
+      key.weight =
+          load_double(weights.at(grid_element(weights, problem.shape.rank, batch, key.token, 0)), weights.dtype);
+    }
+    keys.push_back(key);
+  }
+  for (int64_t m = 0; m < problem.shape.additional; ++m) {
+    SeenKey key;
+    key.is_additional = true;
+    key.token[0] = m;
+    keys.push_back(key);
+  }
+  return keys;
+}
+
+void score(const Problem& problem, int64_t batch, int64_t head, const std::vector<double>& query, SeenKey& key) {
+  const Shape& shape = problem.shape;
+  const Modifiers& modifiers = problem.modifiers;
+  const std::vector<double> k =
+      load_seen(problem.key, modifiers.additional_keys, shape.rank, batch, shape.kv_head(head), key, shape.head_dim);
+  key.score = problem.scale * dot(query, k);
+  if (modifiers.softcap != 0) {
+    // "softcap c: c tanh(scale q.k / c), applied before bias, log-weights and masks are added"
+    const double t = std::tanh(key.score / modifiers.softcap);
+    key.score = modifiers.softcap * t;
+    key.cap_slope = 1 - t * t;
+  }
+  if (modifiers.bias && !key.is_additional) {
+    key.score += load_double(modifiers.bias.at(bias_element(modifiers.bias, shape.rank, head, key.offset)),
+                             modifiers.bias.dtype);
+  }
+}
+
+// logit_ij = score_ij + ln w_j; P_ij = exp(logit_ij) / sum of exp(logit_ij), with the maximum taken out of both.
+// A key of weight 0 has logit -inf and P_ij = 0 whatever its score, NaN included. A row whose logits are all -inf
+// counts as empty. A logit of NaN or +inf makes the row NaN.
+void softmax(AttentionRow& row) {
+  double maximum = -kInfinity;
+  row.is_empty = true;
+  for (const SeenKey& key : row.keys) {
+    if (key.weight == 0) continue;
+    const double logit = key.score + std::log(key.weight);
+    maximum = std::fmax(maximum, logit);
+    if (logit != -kInfinity) row.is_empty = false;
+  }
+  row.logsumexp = -kInfinity;
+  if (row.is_empty) return;
+
+  double sum = 0;
+  for (const SeenKey& key : row.keys) {
+    if (key.weight != 0) sum += std::exp(key.score + std::log(key.weight) - maximum);
+  }
+  row.logsumexp = maximum + std::log(sum);
+  for (SeenKey& key : row.keys) {
+    key.probability_per_weight = std::exp(key.score - maximum) / sum;
+    if (key.weight != 0) key.probability = std::exp(key.score + std::log(key.weight) - maximum) / sum;
+  }
+}
+
+}  // namespace
+
+double dot(const std::vector<double>& a, const std::vector<double>& b) {
+  double sum = 0;
+  for (size_t c = 0; c < a.size(); ++c) sum += a[c] * b[c];
+  return sum;
+}
+
+AttentionRow attention_row(const Problem& problem, int64_t batch, int64_t head, const GridIndex& token,
+                           const std::vector<double>& query) {
+  AttentionRow row;
+  row.keys = seen_keys(problem, batch, token);
+  for (SeenKey& key : row.keys) score(problem, batch, head, query, key);
+  softmax(row);
+  return row;
+}
+
+GridIndex token_at(const Shape& shape, int64_t index) {
+  GridIndex token{};
+  for (int a = kMaxGridRank - 1; a >= 0; --a) {
+    token[a] = index % shape.grid[a];
+    index /= shape.grid[a];
+  }
+  return token;
+}
+
+int64_t grid_element(const TensorView& tensor, int grid_rank, int64_t batch, const GridIndex& token, int64_t head) {
+  int64_t element = batch * tensor.strides[0];
+  for (int a = 0; a < grid_rank; ++a) element += token[a] * tensor.strides[1 + a];
+  return element + head * tensor.strides[1 + grid_rank];
+}
+
+int64_t additional_element(const TensorView& tensor, int64_t batch, int64_t number, int64_t head) {
+  return batch * tensor.strides[0] + number * tensor.strides[1] + head * tensor.strides[2];
+}
+
+// "index per axis = in-class (key - query) + k - 1", in a table of 2k-1.
+int64_t bias_element(const TensorView& bias, int grid_rank, int64_t head, const GridIndex& offset) {
+  int64_t element = head * bias.strides[0];
+  for (int a = 0; a < grid_rank; ++a) {
+    const int64_t kernel_size = (bias.sizes[1 + a] + 1) / 2;
+    element += (offset[a] + kernel_size - 1) * bias.strides[1 + a];
+  }
+  return element;
+}
+
+std::vector<double> load_vector(const TensorView& tensor, int64_t element, int64_t count) {
+  const int64_t stride = tensor.strides[tensor.rank - 1];
+  std::vector<double> values(static_cast<size_t>(count));
+  for (int64_t c = 0; c < count; ++c) {
+    values[static_cast<size_t>(c)] = load_double(tensor.at(element + c * stride), tensor.dtype);
+  }
+  return values;
+}
+
+std::vector<double> load_seen(const TensorView& grid, const TensorView& additional, int grid_rank, int64_t batch,
+                              int64_t head_kv, const SeenKey& key, int64_t count) {
+  if (key.is_additional) {
+    return load_vector(additional, additional_element(additional, batch, key.token[0], head_kv), count);
+  }
+  return load_vector(grid, grid_element(grid, grid_rank, batch, key.token, head_kv), count);
+}
+
+}  // namespace nearfield::core

@@ -116,17 +116,6 @@ nf_kernel parse_kernel(std::string_view text, std::string_view name) {
 
 const char* name_of(nf_boundary boundary) { return boundary_names().at(static_cast<size_t>(boundary)).c_str(); }
 
-size_t size_of(nf_dtype dtype) {
-  switch (dtype) {
-    case NF_FLOAT64: return 8;
-    case NF_FLOAT32: return 4;
-    case NF_BFLOAT16:
-    case NF_FLOAT16: return 2;
-    case NF_BOOL: return 1;
-  }
-  throw Failure(fmt::format("dtype={}: is no dtype", static_cast<int>(dtype)));
-}
-
 std::string engine_names() { return joined(names_in(nf_engine_name)); }
 std::string isa_names() { return joined(names_in(nf_isa_name)); }
 std::string kernel_names() { return joined(names_in(nf_kernel_name)); }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "commands.h"
+#include "io/tensor.h"  // size_of(dtype)
 #include "nearfield/nearfield.hpp"
 
 namespace nearfield::cli {
@@ -30,7 +31,6 @@ nf_engine parse_engine(std::string_view text, std::string_view name = "engine");
 nf_isa parse_isa(std::string_view text, std::string_view name = "isa");
 nf_kernel parse_kernel(std::string_view text, std::string_view name = "kernel");
 const char* name_of(nf_boundary boundary);
-size_t size_of(nf_dtype dtype);  // bytes of an element
 
 // "auto, portable, avx2": what parse_isa and its like accept, for help texts.
 std::string engine_names();

@@ -4,7 +4,6 @@
 #include <variant>
 
 #include "base/error.h"
-#include "engine/reference/row.h"
 
 namespace nearfield::core {
 namespace {
@@ -53,23 +52,6 @@ bool axis_sees(const AxisRule& rule, int64_t i, int64_t j) {
       rule);
 }
 
-// Every query of the grid is asked, axis by axis, whether it sees the key.
-std::vector<GridIndex> queries_that_see(const Problem& problem, const GridIndex& key) {
-  std::vector<GridIndex> queries = {GridIndex{}};
-  for (int a = 0; a < problem.shape.rank; ++a) {
-    std::vector<GridIndex> longer;
-    for (int64_t i = 0; i < problem.shape.grid[a]; ++i) {
-      if (!axis_sees(problem.pattern.axes[a], i, key[static_cast<size_t>(a)])) continue;
-      for (GridIndex query : queries) {
-        query[static_cast<size_t>(a)] = i;
-        longer.push_back(query);
-      }
-    }
-    queries = std::move(longer);
-  }
-  return queries;
-}
-
 // What one query adds to the gradients of one key that it sees.
 struct KeyTerms {
   double probability = 0;  // P_ij
@@ -89,6 +71,22 @@ KeyTerms key_terms(const Problem& problem, const std::vector<double>& query, con
 }
 
 }  // namespace
+
+std::vector<GridIndex> queries_that_see(const Problem& problem, const GridIndex& key) {
+  std::vector<GridIndex> queries = {GridIndex{}};
+  for (int a = 0; a < problem.shape.rank; ++a) {
+    std::vector<GridIndex> longer;
+    for (int64_t i = 0; i < problem.shape.grid[a]; ++i) {
+      if (!axis_sees(problem.pattern.axes[a], i, key[static_cast<size_t>(a)])) continue;
+      for (GridIndex query : queries) {
+        query[static_cast<size_t>(a)] = i;
+        longer.push_back(query);
+      }
+    }
+    queries = std::move(longer);
+  }
+  return queries;
+}
 
 ForwardRow reference_forward_row(const Problem& problem, int64_t batch, int64_t head, int64_t query_token) {
   const GridIndex token = token_at(problem.shape, query_token);

@@ -1,6 +1,7 @@
 // The C ABI: translates, never computes. Every function that can fail goes through `guarded`, which turns exceptions
 // into a status and this thread's message.
 #include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -67,11 +68,13 @@ void require(const T* pointer, const char* name) {
   if (pointer == nullptr) core::invalid_argument(name, "=NULL: must point to memory for the result");
 }
 
-// Gives an older caller the fields that it knows.
+// Gives the caller the fields that it knows; a reason that its struct cuts off still ends.
 void copy_out(const nf_explanation& from, nf_explanation* to) {
-  const size_t size = std::min(to->struct_size, sizeof from);
-  std::memcpy(reinterpret_cast<char*>(to) + sizeof to->struct_size,
-              reinterpret_cast<const char*>(&from) + sizeof from.struct_size, size - sizeof from.struct_size);
+  const size_t size = std::min(to->struct_size, sizeof from), head = sizeof to->struct_size;
+  char* const bytes = reinterpret_cast<char*>(to);
+  std::memcpy(bytes + head, reinterpret_cast<const char*>(&from) + head, size - head);
+  constexpr size_t kReason = offsetof(nf_explanation, reason);
+  if (size > kReason && size < kReason + sizeof from.reason) bytes[size - 1] = '\0';
 }
 
 core::Isa checked_isa(int32_t isa) {
@@ -153,7 +156,7 @@ nf_status nf_explain(const nf_pattern* pattern, const nf_tensor* query, const nf
     require(explanation, "explanation");
     if (explanation->struct_size < sizeof explanation->struct_size)
       core::invalid_argument("explanation.struct_size=", explanation->struct_size,
-                             ": must be sizeof(nf_explanation) as the caller knows it");
+                             ": must be sizeof(nf_explanation) as the caller's header has it");
     const core::Problem problem = core::validate_inputs(pattern, query, key, value, modifiers, options);
     copy_out(core::dispatch_explain(problem, core::request_of(options)), explanation);
   });

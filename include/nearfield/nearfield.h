@@ -223,7 +223,7 @@ NF_API nf_status nf_backward(const nf_pattern* pattern, const nf_tensor* query, 
 
 typedef struct nf_explanation {
   size_t struct_size;
-  int32_t engine; /* nf_engine; NF_ENGINE_AUTO if nothing runs (no batch, grid or heads) */
+  int32_t engine; /* nf_engine; NF_ENGINE_AUTO if nothing runs (empty batch or grid) */
   int32_t isa;    /* nf_isa; NF_ISA_AUTO where the engine has none (reference) */
   int32_t kernel; /* nf_kernel; likewise */
   int32_t num_threads;

@@ -138,7 +138,7 @@ const Engine& choose_engine(const Problem& problem, EngineId wanted, Pass pass) 
   unsupported(obstacles, way_out(problem, pass));
 }
 
-bool has_no_query(const Shape& shape) { return shape.batch == 0 || shape.tokens() == 0 || shape.heads == 0; }
+bool has_no_query(const Shape& shape) { return shape.batch == 0 || shape.tokens() == 0; }
 
 // Gradients of a problem without queries: zero wherever a tensor has elements all the same (bias, additional keys).
 void fill_zero(const TensorView& view, int dimension, int64_t element) {
@@ -170,8 +170,10 @@ void dispatch_backward(const Problem& problem, const BackwardInputs& inputs, con
                        const Request& request) {
   if (!has_no_query(problem.shape))
     return choose_engine(problem, request.engine, Pass::backward).backward(problem, inputs, gradients);
+  TensorView key_weights = gradients.key_weights;
+  if (key_weights) key_weights.sizes[0] = 1;  // given without a batch: the same elements for every image, even none
   for (const TensorView* view : {&gradients.query, &gradients.key, &gradients.value, &gradients.additional_keys,
-                                 &gradients.additional_values, &gradients.key_weights, &gradients.bias})
+                                 &gradients.additional_values, &key_weights, &gradients.bias})
     if (*view) fill_zero(*view, 0, 0);
 }
 
@@ -186,7 +188,7 @@ nf_explanation dispatch_explain(const Problem& problem, const Request& request) 
   explanation.num_threads = problem.threading.num_threads;
   if (has_no_query(problem.shape)) {
     explanation.waste = 1;
-    set_reason(explanation, "There is no query: batch, a grid axis or heads is 0. No engine runs.");
+    set_reason(explanation, "There is no query: batch or a grid axis is 0. No engine runs.");
     return explanation;
   }
   const Engine& engine = choose_engine(problem, request.engine, Pass::forward);

@@ -2,7 +2,7 @@
 //
 // `auto` takes the fastest engine that can run the problem and never a slow one: a user who would wait a thousand
 // times longer is told so (Status::unsupported, naming the engine that can) and asks for it by name.
-// A problem without queries (batch, a grid axis or heads is 0) succeeds without an engine.
+// A problem without queries (batch or a grid axis is 0) succeeds without an engine.
 #pragma once
 
 #include <cstddef>

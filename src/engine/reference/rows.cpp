@@ -10,7 +10,9 @@ namespace {
 
 std::vector<double> load(const Problem& problem, const TensorView& tensor, int64_t batch, const GridIndex& token,
                          int64_t head, int64_t count) {
-  return load_vector(tensor, grid_element(tensor, problem.shape.rank, batch, token, head), count);
+  std::vector<double> values(static_cast<size_t>(count));
+  load_vector(tensor, grid_element(tensor, problem.shape.rank, batch, token, head), values);
+  return values;
 }
 
 double load_scalar(const Problem& problem, const TensorView& tensor, int64_t batch, const GridIndex& token,
@@ -19,13 +21,17 @@ double load_scalar(const Problem& problem, const TensorView& tensor, int64_t bat
 }
 
 std::vector<double> load_value(const Problem& problem, int64_t batch, int64_t head, const SeenKey& key) {
-  return load_seen(problem.value, problem.modifiers.additional_values, problem.shape.rank, batch,
-                   problem.shape.kv_head(head), key, problem.shape.head_dim_v);
+  std::vector<double> values(static_cast<size_t>(problem.shape.head_dim_v));
+  load_seen(problem.value, problem.modifiers.additional_values, problem.shape.rank, batch, problem.shape.kv_head(head),
+            key, values);
+  return values;
 }
 
 std::vector<double> load_key(const Problem& problem, int64_t batch, int64_t head, const SeenKey& key) {
-  return load_seen(problem.key, problem.modifiers.additional_keys, problem.shape.rank, batch,
-                   problem.shape.kv_head(head), key, problem.shape.head_dim);
+  std::vector<double> values(static_cast<size_t>(problem.shape.head_dim));
+  load_seen(problem.key, problem.modifiers.additional_keys, problem.shape.rank, batch, problem.shape.kv_head(head), key,
+            values);
+  return values;
 }
 
 void add_scaled(std::vector<double>& sum, double factor, const std::vector<double>& vector) {

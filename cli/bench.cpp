@@ -153,6 +153,9 @@ void time_all(const BenchPlan& plan, BenchProblem& problem, Peaks& peaks, std::v
   const std::vector<Timing> timings = time_alternately(calls, plan.budget);
   for (size_t t = 0; t < results.size(); ++t) {
     results[t].explanation = problem.explain(plan.options[t]);
+    if (results[t].explanation.useful_pairs != static_cast<double>(useful_pairs(results[t].bench_case)))
+      results[t].failure = fmt::format("FAILED: nf_explain counts {} useful pairs, the definition {}",
+                                       results[t].explanation.useful_pairs, useful_pairs(results[t].bench_case));
     results[t].timing = timings[t];
     results[t].useful_flops = useful_flops(results[t].bench_case, plan.direction);
     results[t].peak_gflops = peaks.gflops(results[t].explanation.isa);

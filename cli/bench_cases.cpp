@@ -4,7 +4,7 @@
 #include <array>
 
 #include "base/checked.h"
-#include "pattern/neighborhood.h"
+#include "check/random_problem.h"
 
 namespace nearfield::cli {
 namespace {
@@ -80,24 +80,6 @@ std::vector<BenchCase> build() {
   };
 }
 
-// Keys that the queries of one axis see, summed over the queries.
-int64_t axis_pairs(const nf_neighborhood& spec, int axis, int64_t length) {
-  core::NeighborhoodAxis rule;
-  rule.queries = rule.keys = length;
-  rule.kernel_size = spec.kernel_size[axis];
-  rule.stride = spec.stride[axis];
-  rule.dilation = spec.dilation[axis];
-  rule.is_causal = spec.is_causal[axis] != 0;
-  rule.boundary = static_cast<core::Boundary>(spec.boundary[axis]);
-  int64_t pairs = 0;
-  for (int64_t i = 0; i < length; ++i) {
-    const int64_t residue = i % rule.dilation;
-    const int64_t class_length = core::ceil_div(length - residue, rule.dilation);
-    pairs += rule.keys_of(class_length, i / rule.dilation).length;
-  }
-  return pairs;
-}
-
 std::string joined(std::span<const int64_t> values) {
   std::string text;
   for (int64_t value : values) text += (text.empty() ? "" : "x") + std::to_string(value);
@@ -140,6 +122,23 @@ nf_neighborhood pattern_of(const BenchCase& bench_case) {
   return spec;
 }
 
+core::Pattern core_pattern(const BenchCase& bench_case) {
+  const nf_neighborhood spec = pattern_of(bench_case);
+  core::Pattern pattern;
+  pattern.rank = spec.pattern.rank;
+  for (int a = 0; a < pattern.rank; ++a) {
+    core::NeighborhoodAxis axis;
+    axis.queries = axis.keys = bench_case.grid[static_cast<size_t>(a)];
+    axis.kernel_size = spec.kernel_size[a];
+    axis.stride = spec.stride[a];
+    axis.dilation = spec.dilation[a];
+    axis.is_causal = spec.is_causal[a] != 0;
+    axis.boundary = static_cast<core::Boundary>(spec.boundary[a]);
+    pattern.axes[a] = axis;
+  }
+  return pattern;
+}
+
 std::vector<int64_t> tensor_shape(const BenchCase& bench_case) {
   std::vector<int64_t> shape = {bench_case.batch};
   shape.insert(shape.end(), bench_case.grid.begin(), bench_case.grid.end());
@@ -149,11 +148,8 @@ std::vector<int64_t> tensor_shape(const BenchCase& bench_case) {
 }
 
 int64_t useful_pairs(const BenchCase& bench_case) {
-  const nf_neighborhood spec = pattern_of(bench_case);
-  int64_t pairs = core::checked_product(bench_case.batch, bench_case.heads_that_run(), "batch * heads");
-  for (size_t a = 0; a < bench_case.grid.size(); ++a)
-    pairs = core::checked_product(pairs, axis_pairs(spec, static_cast<int>(a), bench_case.grid[a]), "pairs");
-  return pairs;
+  const int64_t images = core::checked_product(bench_case.batch, bench_case.heads_that_run(), "batch * heads");
+  return core::checked_product(images, core::count_pairs(core_pattern(bench_case)), "pairs");
 }
 
 std::string describe(const BenchCase& bench_case) {

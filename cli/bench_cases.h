@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "nearfield/nearfield.h"
+#include "pattern/pattern.h"
 
 namespace nearfield::cli {
 
@@ -36,6 +37,8 @@ const BenchCase* find_bench_case(std::string_view name);
 std::span<const std::string_view> quick_bench_cases();
 
 nf_neighborhood pattern_of(const BenchCase& bench_case);
+// The same as the library's inside has it.
+core::Pattern core_pattern(const BenchCase& bench_case);
 // Sizes of the query, (batch, *grid, heads that run, head_dim); key, value and out have the same.
 std::vector<int64_t> tensor_shape(const BenchCase& bench_case);
 // (query, key) pairs over the batch and the heads that run, counted query by query.

@@ -1,5 +1,7 @@
 #include "bench_problem.h"
 
+#include <algorithm>
+
 #include "base/checked.h"
 #include "base/dtype.h"
 
@@ -45,6 +47,17 @@ Tensor BenchProblem::view(const Buffer& buffer) const {
   std::vector<int64_t> shape = tensor_shape(bench_case_);
   if (&buffer == &logsumexp) shape.pop_back();
   return Tensor(buffer.data(), buffer.dtype(), shape);
+}
+
+core::TensorView BenchProblem::core_view(const Buffer& buffer) const {
+  const Tensor from = view(buffer);
+  core::TensorView result;
+  result.data = static_cast<std::byte*>(from.data);
+  result.dtype = static_cast<core::DType>(from.dtype);
+  result.rank = from.rank;
+  std::copy_n(from.sizes, from.rank, result.sizes);
+  std::copy_n(from.strides, from.rank, result.strides);
+  return result;
 }
 
 void BenchProblem::forward(const Options& options) const {

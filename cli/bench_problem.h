@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/tensor_view.h"
 #include "bench_cases.h"
 #include "bench_data.h"
 #include "nearfield/nearfield.hpp"
@@ -40,6 +41,9 @@ class BenchProblem {
     return (batch * bench_case_.tokens() + token) * bench_case_.heads_that_run() + head;
   }
 
+  // One of the buffers below, as the library's inside sees it.
+  core::TensorView core_view(const Buffer& buffer) const;
+
   Buffer query, key, value, out, logsumexp;
   Buffer dout, dquery, dkey, dvalue;  // backward only
 
@@ -55,7 +59,7 @@ class BenchProblem {
 
 struct CheckReport {
   std::string failure;   // empty: the output is right
-  double error_max = 0;  // forward: largest absolute error of out; backward: largest relative L2 error of a row
+  double error_max = 0;  // forward: largest absolute error of out; backward: largest relative L2 error of a gradient
   int64_t rows = 0;      // compared with the float64 reference
 };
 

@@ -4,14 +4,15 @@
 #include <variant>
 
 #include "base/error.h"
-#include "engine/reference/row.h"
 
 namespace nearfield::core {
 namespace {
 
 std::vector<double> load(const Problem& problem, const TensorView& tensor, int64_t batch, const GridIndex& token,
                          int64_t head, int64_t count) {
-  return load_vector(tensor, grid_element(tensor, problem.shape.rank, batch, token, head), count);
+  std::vector<double> values(static_cast<size_t>(count));
+  load_vector(tensor, grid_element(tensor, problem.shape.rank, batch, token, head), values);
+  return values;
 }
 
 double load_scalar(const Problem& problem, const TensorView& tensor, int64_t batch, const GridIndex& token,
@@ -20,13 +21,17 @@ double load_scalar(const Problem& problem, const TensorView& tensor, int64_t bat
 }
 
 std::vector<double> load_value(const Problem& problem, int64_t batch, int64_t head, const SeenKey& key) {
-  return load_seen(problem.value, problem.modifiers.additional_values, problem.shape.rank, batch,
-                   problem.shape.kv_head(head), key, problem.shape.head_dim_v);
+  std::vector<double> values(static_cast<size_t>(problem.shape.head_dim_v));
+  load_seen(problem.value, problem.modifiers.additional_values, problem.shape.rank, batch, problem.shape.kv_head(head),
+            key, values);
+  return values;
 }
 
 std::vector<double> load_key(const Problem& problem, int64_t batch, int64_t head, const SeenKey& key) {
-  return load_seen(problem.key, problem.modifiers.additional_keys, problem.shape.rank, batch,
-                   problem.shape.kv_head(head), key, problem.shape.head_dim);
+  std::vector<double> values(static_cast<size_t>(problem.shape.head_dim));
+  load_seen(problem.key, problem.modifiers.additional_keys, problem.shape.rank, batch, problem.shape.kv_head(head), key,
+            values);
+  return values;
 }
 
 void add_scaled(std::vector<double>& sum, double factor, const std::vector<double>& vector) {
@@ -53,23 +58,6 @@ bool axis_sees(const AxisRule& rule, int64_t i, int64_t j) {
       rule);
 }
 
-// Every query of the grid is asked, axis by axis, whether it sees the key.
-std::vector<GridIndex> queries_that_see(const Problem& problem, const GridIndex& key) {
-  std::vector<GridIndex> queries = {GridIndex{}};
-  for (int a = 0; a < problem.shape.rank; ++a) {
-    std::vector<GridIndex> longer;
-    for (int64_t i = 0; i < problem.shape.grid[a]; ++i) {
-      if (!axis_sees(problem.pattern.axes[a], i, key[static_cast<size_t>(a)])) continue;
-      for (GridIndex query : queries) {
-        query[static_cast<size_t>(a)] = i;
-        longer.push_back(query);
-      }
-    }
-    queries = std::move(longer);
-  }
-  return queries;
-}
-
 // What one query adds to the gradients of one key that it sees.
 struct KeyTerms {
   double probability = 0;  // P_ij
@@ -89,6 +77,22 @@ KeyTerms key_terms(const Problem& problem, const std::vector<double>& query, con
 }
 
 }  // namespace
+
+std::vector<GridIndex> queries_that_see(const Problem& problem, const GridIndex& key) {
+  std::vector<GridIndex> queries = {GridIndex{}};
+  for (int a = 0; a < problem.shape.rank; ++a) {
+    std::vector<GridIndex> longer;
+    for (int64_t i = 0; i < problem.shape.grid[a]; ++i) {
+      if (!axis_sees(problem.pattern.axes[a], i, key[static_cast<size_t>(a)])) continue;
+      for (GridIndex query : queries) {
+        query[static_cast<size_t>(a)] = i;
+        longer.push_back(query);
+      }
+    }
+    queries = std::move(longer);
+  }
+  return queries;
+}
 
 ForwardRow reference_forward_row(const Problem& problem, int64_t batch, int64_t head, int64_t query_token) {
   const GridIndex token = token_at(problem.shape, query_token);

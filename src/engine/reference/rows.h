@@ -8,8 +8,12 @@
 #include <vector>
 
 #include "engine/problem.h"
+#include "engine/reference/row.h"
 
 namespace nearfield::core {
+
+// Every query of the grid whose window holds the key: asked one by one, not by the closed-form inverse.
+std::vector<GridIndex> queries_that_see(const Problem& problem, const GridIndex& key);
 
 struct ForwardRow {
   std::vector<double> out;  // [head_dim_v]

@@ -48,16 +48,18 @@ inline __attribute__((always_inline)) V some_dots(int64_t keys, const typename V
   return dots<V, G, N>(q, k, stride, vectors);
 }
 
-// Fetches an even share of the tile's prefetch list at each of `shares` calls.
+// Fetches an even share of the upcoming memory at each of `shares` calls: a burst would stall the loads behind it.
 template <class T>
 struct Prefetcher {
   const BandTile<T>& tile;
-  int64_t shares;
-  int64_t done = 0, next = 0;
+  int64_t per_share;
+  int64_t next = 0;
   template <class V>
   inline __attribute__((always_inline)) void share() {
-    const int64_t until = ++done * tile.prefetches / shares;
-    for (; next < until; ++next) V::prefetch(tile.prefetch[next]);
+    for (int64_t i = 0; i < per_share && next < tile.upcoming_count; ++i, ++next) {
+      const Upcoming& piece = tile.upcoming[next];
+      for (int64_t line = 0; line < piece.cache_lines; ++line) V::prefetch(piece.begin + line * 64);
+    }
   }
 };
 
@@ -215,7 +217,7 @@ template <class V, int N>
 void band_tile_of(const BandTile<typename V::Scalar>& tile) {
   V maxima[V::kLanes];
   typename V::Scalar inverse[V::kLanes];
-  Prefetcher<typename V::Scalar> fetch{tile, 3 * tile.queries};
+  Prefetcher<typename V::Scalar> fetch{tile, (tile.upcoming_count + 3 * tile.queries - 1) / (3 * tile.queries)};
   band_scores<V, N>(tile, maxima, fetch);
   band_weights<V>(tile, maxima, inverse, fetch);
   band_values<V>(tile, inverse, fetch);

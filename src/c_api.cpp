@@ -171,7 +171,7 @@ const char* nf_cpu_model(void) {
 }
 
 int32_t nf_default_num_threads(void) {
-  int32_t threads = 1;
+  int32_t threads = 0;
   guarded([&] { threads = core::default_num_threads(); });
   return threads;
 }

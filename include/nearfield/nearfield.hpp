@@ -276,7 +276,12 @@ inline size_t forward_workspace(const nf_pattern* pattern, const Tensor& query, 
 
 inline std::string_view version() { return nf_version(); }
 inline std::string_view cpu_model() { return nf_cpu_model(); }
-inline int default_num_threads() { return nf_default_num_threads(); }
+// What num_threads = 0 gives. An Error if NEARFIELD_NUM_THREADS is no positive integer.
+inline int default_num_threads() {
+  const int32_t threads = nf_default_num_threads();
+  if (threads == 0) detail::refuse(nf_last_error());
+  return threads;
+}
 
 // "avx2", "cpu", "band", "float32", ...; "unknown" outside the enumerations.
 inline std::string_view name(nf_isa isa) { return nf_isa_name(isa) ? nf_isa_name(isa) : "unknown"; }

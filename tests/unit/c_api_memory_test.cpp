@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -313,6 +314,22 @@ TEST(CApiThreads, TheCallersParallelForDoesTheWork) {
     EXPECT_GE(counts.indices, 2) << nf_engine_name(engine);
     EXPECT_EQ(grid.out, expected);
   }
+}
+
+TEST(CApiThreads, ABadEnvironmentIsAnErrorWhereItMatters) {
+  const char* const before = std::getenv("NEARFIELD_NUM_THREADS");
+  const std::string kept = before != nullptr ? before : "";
+  setenv("NEARFIELD_NUM_THREADS", "many", 1);
+  EXPECT_EQ(nf_default_num_threads(), 0);
+  const std::string message = nf_last_error();
+  EXPECT_EQ(message.find("NEARFIELD_NUM_THREADS=many: must be "), 0U) << message;
+  Grid grid;
+  nf_options options = nf_default_options();
+  EXPECT_EQ(grid.forward(&options), NF_INVALID_ARGUMENT);
+  EXPECT_EQ(nf_last_error(), message);
+  options.num_threads = 1;
+  EXPECT_EQ(grid.forward(&options), NF_OK) << nf_last_error();
+  before != nullptr ? setenv("NEARFIELD_NUM_THREADS", kept.c_str(), 1) : unsetenv("NEARFIELD_NUM_THREADS");
 }
 
 }  // namespace

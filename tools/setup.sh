@@ -16,8 +16,8 @@ build       libfmt-dev
 build       libpng-dev
 build       libzip-dev
 build       nlohmann-json3-dev
+build       pkgconf           pkg-config --version
 test        libgtest-dev
-test        pkgconf           pkg-config --version
 demo,lint   python3           python3 --version
 demo,lint   python3-venv      python3 -c "import ensurepip"
 lint        clang-format      clang-format --version

@@ -223,7 +223,7 @@ NF_API nf_status nf_backward(const nf_pattern* pattern, const nf_tensor* query, 
 
 typedef struct nf_explanation {
   size_t struct_size;
-  int32_t engine; /* nf_engine; NF_ENGINE_AUTO if nothing runs (no batch, grid or heads) */
+  int32_t engine; /* nf_engine; NF_ENGINE_AUTO if nothing runs (empty batch or grid) */
   int32_t isa;    /* nf_isa; NF_ISA_AUTO where the engine has none (reference) */
   int32_t kernel; /* nf_kernel; likewise */
   int32_t num_threads;
@@ -247,7 +247,8 @@ NF_API nf_status nf_explain(const nf_pattern* pattern, const nf_tensor* query, c
 
 /* CPU model as the operating system reports it. */
 NF_API const char* nf_cpu_model(void);
-/* Threads that num_threads = 0 gives. */
+/* Threads that num_threads = 0 gives; 0 if NEARFIELD_NUM_THREADS is no positive integer (nf_last_error() says so, and
+ * so does every call that relies on it). */
 NF_API int32_t nf_default_num_threads(void);
 /* "auto", "avx2", "float32", ...; NULL outside the enumerations. All strings that functions return live as long as the
  * library (nf_last_error's excepted). */
@@ -259,7 +260,7 @@ NF_API const char* nf_dtype_name(int32_t dtype);
 NF_API const char* nf_isa_unavailable(int32_t isa);
 NF_API const char* nf_engine_unavailable(int32_t engine);
 /* The instruction set that NF_ISA_AUTO gives; NF_ISA_AUTO itself if NEARFIELD_ISA names an unknown or unavailable one
- * (nf_last_error() says so, and so does every call that needs one). */
+ * (likewise). */
 NF_API int32_t nf_selected_isa(void);
 /* This machine's own peak on one thread: multiply-adds of independent registers, in GFLOP/s, measured for about
  * `seconds` (0 < seconds <= 60) with the given instruction set. Takes dtype NF_FLOAT32 or NF_FLOAT64. */

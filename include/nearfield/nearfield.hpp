@@ -108,13 +108,13 @@ struct Tensor : nf_tensor {
   // (batch, *grid, heads, head_dim) that functions take by permuted({0, 2, 3, 1, 4}), without a copy.
   Tensor permuted(ListOf<int> order) const {
     Tensor result = *this;
+    const std::string rule = ": must name each of the " + std::to_string(rank) + " dimensions once";
     uint32_t seen = 0;
-    if (order.size() != static_cast<size_t>(rank)) detail::refuse("order: must name each dimension once");
+    if (order.size() != static_cast<size_t>(rank)) detail::refuse("order" + rule);
     for (size_t i = 0; i < order.size(); ++i) {
-      if (order[i] < 0 || order[i] >= rank || (seen >> order[i] & 1u) != 0)
-        detail::refuse("order[" + std::to_string(i) + "]=" + std::to_string(order[i]) +
-                       ": must name each dimension once");
-      seen |= 1u << order[i];
+      if (order[i] < 0 || order[i] >= rank || (seen >> order[i] & 1U) != 0)
+        detail::refuse("order[" + std::to_string(i) + "]=" + std::to_string(order[i]) + rule);
+      seen |= 1U << order[i];
       result.sizes[i] = sizes[order[i]];
       result.strides[i] = strides[order[i]];
     }
@@ -276,7 +276,12 @@ inline size_t forward_workspace(const nf_pattern* pattern, const Tensor& query, 
 
 inline std::string_view version() { return nf_version(); }
 inline std::string_view cpu_model() { return nf_cpu_model(); }
-inline int default_num_threads() { return nf_default_num_threads(); }
+// What num_threads = 0 gives. An Error if NEARFIELD_NUM_THREADS is no positive integer.
+inline int default_num_threads() {
+  const int32_t threads = nf_default_num_threads();
+  if (threads == 0) detail::refuse(nf_last_error());
+  return threads;
+}
 
 // "avx2", "cpu", "band", "float32", ...; "unknown" outside the enumerations.
 inline std::string_view name(nf_isa isa) { return nf_isa_name(isa) ? nf_isa_name(isa) : "unknown"; }

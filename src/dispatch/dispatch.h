@@ -2,7 +2,7 @@
 //
 // `auto` takes the fastest engine that can run the problem and never a slow one: a user who would wait a thousand
 // times longer is told so (Status::unsupported, naming the engine that can) and asks for it by name.
-// A problem without queries (batch, a grid axis or heads is 0) succeeds without an engine.
+// A problem without queries (batch or a grid axis is 0) succeeds without an engine.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +25,7 @@ struct Request {
   size_t workspace_size = 0;                // bytes
 };
 
-// Takes the request from validated options; nullptr, and fields beyond options->struct_size, are the defaults.
+// Of options that validation has accepted; nullptr gives the defaults.
 Request request_of(const nf_options* options);
 
 // Each throws Error: unsupported where no engine that may be taken can do it.

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
+#include <limits>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -12,8 +12,9 @@
 
 namespace nearfield::test {
 
-// Key token -> in-class offset key - query, for each key that one query sees.
-using KeyOffsets = std::map<int64_t, int64_t>;
+// For each key token of the axis: the in-class offset key - query if the query sees it, else kUnseen.
+using KeyOffsets = std::vector<int64_t>;
+inline constexpr int64_t kUnseen = std::numeric_limits<int64_t>::min();
 
 inline KeyOffsets defined_keys(const core::NeighborhoodAxis& axis, int64_t query) {
   std::vector<int64_t> tokens;  // of the query's residue class
@@ -29,7 +30,7 @@ inline KeyOffsets defined_keys(const core::NeighborhoodAxis& axis, int64_t query
   int64_t leader = first_of_group + (axis.is_causal ? s - 1 : s / 2);
   while (leader > n - 1) --leader;
 
-  KeyOffsets seen;
+  KeyOffsets seen(static_cast<size_t>(axis.keys), kUnseen);
   auto see = [&](int64_t y, int64_t offset) { seen[tokens[y]] = offset; };
   if (axis.is_causal) {
     for (int64_t back = 0; back < k; ++back) {

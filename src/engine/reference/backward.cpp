@@ -119,8 +119,9 @@ class Backward {
       const SeenKey& key = row.keys[j];
       // A key of weight 0 is read only if its own gradient asks for it.
       if (key.weight == 0 && !key_weights_) continue;
-      v[j] = load_seen(problem_.value, problem_.modifiers.additional_values, shape_.rank, batch, shape_.kv_head(head),
-                       key, shape_.head_dim_v);
+      v[j].resize(static_cast<size_t>(shape_.head_dim_v));
+      load_seen(problem_.value, problem_.modifiers.additional_values, shape_.rank, batch, shape_.kv_head(head), key,
+                v[j]);
       take_terms(v[j]);
     }
     // D_i = dout_i.out_i - dlogsumexp_i, with this engine's own out_i = sum_j P_ij v_j.
@@ -157,8 +158,8 @@ class Backward {
     if (keys) keys.add_vector(seen_element(keys, q.batch, head_kv, key), scaled_u, q.query);
     // dQ_i += scale u_ij k_j
     if (query_) {
-      std::vector<double> k = load_seen(problem_.key, problem_.modifiers.additional_keys, shape_.rank, q.batch, head_kv,
-                                        key, shape_.head_dim);
+      std::vector<double> k(static_cast<size_t>(shape_.head_dim));
+      load_seen(problem_.key, problem_.modifiers.additional_keys, shape_.rank, q.batch, head_kv, key, k);
       take_terms(k);
       query_.add_vector(grid_element(query_.dense, shape_.rank, q.batch, q.token, q.head), scaled_u, k);
     }
@@ -172,7 +173,9 @@ class Backward {
 
   std::vector<double> load(const TensorView& tensor, int64_t batch, const GridIndex& token, int64_t head,
                            int64_t count) const {
-    return load_vector(tensor, grid_element(tensor, shape_.rank, batch, token, head), count);
+    std::vector<double> values(static_cast<size_t>(count));
+    load_vector(tensor, grid_element(tensor, shape_.rank, batch, token, head), values);
+    return values;
   }
 
   double dlogsumexp(int64_t batch, int64_t head, const GridIndex& token) const {

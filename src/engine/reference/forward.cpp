@@ -15,15 +15,15 @@ template <class Value>
 void forward_query(const Problem& problem, const ForwardOutputs& outputs, int64_t batch, int64_t head,
                    const GridIndex& token, Value value) {
   const Shape& shape = problem.shape;
-  const std::vector<double> query =
-      load_vector(problem.query, grid_element(problem.query, shape.rank, batch, token, head), shape.head_dim);
+  std::vector<double> query(static_cast<size_t>(shape.head_dim));
+  load_vector(problem.query, grid_element(problem.query, shape.rank, batch, token, head), query);
   const AttentionRow row = attention_row(problem, batch, head, token, query);
 
-  std::vector<double> out(static_cast<size_t>(shape.head_dim_v), 0.0);  // an empty N(i) leaves it 0
+  std::vector<double> v(static_cast<size_t>(shape.head_dim_v));
+  std::vector<double> out(v.size(), 0.0);  // an empty N(i) leaves it 0
   for (const SeenKey& key : row.keys) {
     if (row.is_empty || key.weight == 0) continue;
-    const std::vector<double> v = load_seen(problem.value, problem.modifiers.additional_values, shape.rank, batch,
-                                            shape.kv_head(head), key, shape.head_dim_v);
+    load_seen(problem.value, problem.modifiers.additional_values, shape.rank, batch, shape.kv_head(head), key, v);
     for (size_t c = 0; c < out.size(); ++c) out[c] += key.probability * value(v[c]);
   }
 

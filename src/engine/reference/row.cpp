@@ -80,11 +80,12 @@ std::vector<SeenKey> seen_keys(const Problem& problem, int64_t batch, const Grid
   return keys;
 }
 
-void score(const Problem& problem, int64_t batch, int64_t head, const std::vector<double>& query, SeenKey& key) {
+// `k` is scratch for the key's vector.
+void score(const Problem& problem, int64_t batch, int64_t head, const std::vector<double>& query,
+           std::vector<double>& k, SeenKey& key) {
   const Shape& shape = problem.shape;
   const Modifiers& modifiers = problem.modifiers;
-  const std::vector<double> k =
-      load_seen(problem.key, modifiers.additional_keys, shape.rank, batch, shape.kv_head(head), key, shape.head_dim);
+  load_seen(problem.key, modifiers.additional_keys, shape.rank, batch, shape.kv_head(head), key, k);
   key.score = problem.scale * dot(query, k);
   if (modifiers.softcap != 0) {
     // "softcap c: c tanh(scale q.k / c), applied before bias, log-weights and masks are added"
@@ -136,7 +137,8 @@ AttentionRow attention_row(const Problem& problem, int64_t batch, int64_t head, 
                            const std::vector<double>& query) {
   AttentionRow row;
   row.keys = seen_keys(problem, batch, token);
-  for (SeenKey& key : row.keys) score(problem, batch, head, query, key);
+  std::vector<double> k(query.size());
+  for (SeenKey& key : row.keys) score(problem, batch, head, query, k, key);
   softmax(row);
   return row;
 }
@@ -170,21 +172,20 @@ int64_t bias_element(const TensorView& bias, int grid_rank, int64_t head, const 
   return element;
 }
 
-std::vector<double> load_vector(const TensorView& tensor, int64_t element, int64_t count) {
-  const int64_t stride = tensor.strides[tensor.rank - 1];
-  std::vector<double> values(static_cast<size_t>(count));
-  for (int64_t c = 0; c < count; ++c) {
-    values[static_cast<size_t>(c)] = load_double(tensor.at(element + c * stride), tensor.dtype);
+void load_vector(const TensorView& tensor, int64_t element, std::vector<double>& values) {
+  for (double& value : values) {
+    value = load_double(tensor.at(element), tensor.dtype);
+    element += tensor.strides[tensor.rank - 1];
   }
-  return values;
 }
 
-std::vector<double> load_seen(const TensorView& grid, const TensorView& additional, int grid_rank, int64_t batch,
-                              int64_t head_kv, const SeenKey& key, int64_t count) {
+void load_seen(const TensorView& grid, const TensorView& additional, int grid_rank, int64_t batch, int64_t head_kv,
+               const SeenKey& key, std::vector<double>& values) {
   if (key.is_additional) {
-    return load_vector(additional, additional_element(additional, batch, key.token[0], head_kv), count);
+    load_vector(additional, additional_element(additional, batch, key.token[0], head_kv), values);
+  } else {
+    load_vector(grid, grid_element(grid, grid_rank, batch, key.token, head_kv), values);
   }
-  return load_vector(grid, grid_element(grid, grid_rank, batch, key.token, head_kv), count);
 }
 
 }  // namespace nearfield::core

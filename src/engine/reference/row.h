@@ -51,11 +51,11 @@ int64_t bias_element(const TensorView& bias, int grid_rank, int64_t head, const 
 
 double dot(const std::vector<double>& a, const std::vector<double>& b);
 
-// `count` values along the last dimension, from `element` on.
-std::vector<double> load_vector(const TensorView& tensor, int64_t element, int64_t count);
+// Fills `values` from `tensor`, along the last dimension, from `element` on.
+void load_vector(const TensorView& tensor, int64_t element, std::vector<double>& values);
 
-// Key or value vector of a seen key, from the grid's tensor or the additional one.
-std::vector<double> load_seen(const TensorView& grid, const TensorView& additional, int grid_rank, int64_t batch,
-                              int64_t head_kv, const SeenKey& key, int64_t count);
+// The same for the key or value vector of a seen key: from the grid's tensor or the additional one.
+void load_seen(const TensorView& grid, const TensorView& additional, int grid_rank, int64_t batch, int64_t head_kv,
+               const SeenKey& key, std::vector<double>& values);
 
 }  // namespace nearfield::core

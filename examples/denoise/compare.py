@@ -25,9 +25,9 @@ def psnr(image: np.ndarray, original: np.ndarray) -> float:
 def with_clock(label: str, function) -> tuple[np.ndarray, float]:
     """Calls function() and shows, on a terminal, for how long it has been running."""
     done = threading.Event()
+    start = time.perf_counter()
 
     def tick() -> None:
-        start = time.perf_counter()
         while not done.wait(1.0):
             print(f"\r  {label}: {time.perf_counter() - start:.0f} s", end="", flush=True)
 
@@ -36,14 +36,13 @@ def with_clock(label: str, function) -> tuple[np.ndarray, float]:
     if sys.stdout.isatty():
         ticker.start()
     try:
-        start = time.perf_counter()
         image = function()
         seconds = time.perf_counter() - start
     finally:
         done.set()
         if ticker.is_alive():
             ticker.join()
-    print(f"\r  {label}: {seconds:.1f} s")
+    print(f"\r  {label}: {seconds:.1f} s" if sys.stdout.isatty() else f" {seconds:.1f} s")
     return image, seconds
 
 

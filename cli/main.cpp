@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <string>
@@ -18,6 +19,8 @@ void register_commands(CLI::App& app) {
   add_info(app);
   add_run(app);
   add_explain(app);
+  add_check(app);
+  add_bench(app);
 }
 
 int report(std::string message, int status) {

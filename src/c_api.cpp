@@ -65,7 +65,17 @@ nf_status guarded(Body&& body) noexcept {
 
 template <class T>
 void require(const T* pointer, const char* name) {
-  if (pointer == nullptr) core::invalid_argument(name, "=NULL: must point to memory for the result");
+  if (pointer == nullptr) core::invalid_argument(name, ": must not be NULL");
+}
+
+// A caller with a newer header may pass larger structs, but must not use what this library would silently ignore.
+template <class T>
+void refuse_unknown_fields(const T* given, const char* name) {
+  if (given == nullptr || given->struct_size <= sizeof(T)) return;
+  const char* const bytes = reinterpret_cast<const char*>(given);
+  if (std::any_of(bytes + sizeof(T), bytes + given->struct_size, [](char byte) { return byte != 0; }))
+    core::unsupported(name, ".struct_size=", given->struct_size, ": sets a field that nearfield ", nf_version(),
+                      ", whose struct has ", sizeof(T), " bytes, does not know");
 }
 
 // Gives the caller the fields that it knows; a reason that its struct cuts off still ends.
@@ -78,8 +88,13 @@ void copy_out(const nf_explanation& from, nf_explanation* to) {
 }
 
 core::Isa checked_isa(int32_t isa) {
+  if (nf_isa_name(isa) == nullptr) {
+    std::string known;
+    for (int32_t i = 0; nf_isa_name(i) != nullptr; ++i)
+      known += core::concat(i == 0 ? "" : ", ", i, " (", nf_isa_name(i), ")");
+    core::invalid_argument("isa=", isa, ": must be one of ", known);
+  }
   const auto wanted = static_cast<core::Isa>(isa);
-  if (nf_isa_name(isa) == nullptr) core::invalid_argument("isa=", isa, ": must be a value of nf_isa");
   if (wanted == core::Isa::automatic) return core::select_isa();
   if (const char* why = core::isa_unavailable(wanted)) core::unsupported("isa=", core::isa_name(wanted), ": ", why);
   return wanted;
@@ -120,6 +135,8 @@ nf_status nf_forward(const nf_pattern* pattern, const nf_tensor* query, const nf
                      const nf_modifiers* modifiers, const nf_options* options, const nf_tensor* out,
                      const nf_tensor* logsumexp) {
   return guarded([&] {
+    refuse_unknown_fields(modifiers, "modifiers");
+    refuse_unknown_fields(options, "options");
     core::ForwardOutputs outputs;
     const core::Problem problem =
         core::validate_forward(pattern, query, key, value, modifiers, options, out, logsumexp, outputs);
@@ -131,6 +148,8 @@ nf_status nf_forward_workspace(const nf_pattern* pattern, const nf_tensor* query
                                const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
                                size_t* bytes) {
   return guarded([&] {
+    refuse_unknown_fields(modifiers, "modifiers");
+    refuse_unknown_fields(options, "options");
     require(bytes, "bytes");
     const core::Problem problem = core::validate_inputs(pattern, query, key, value, modifiers, options);
     *bytes = core::dispatch_workspace(problem, core::request_of(options));
@@ -142,6 +161,9 @@ nf_status nf_backward(const nf_pattern* pattern, const nf_tensor* query, const n
                       const nf_tensor* logsumexp, const nf_tensor* dout, const nf_tensor* dlogsumexp,
                       const nf_gradients* gradients) {
   return guarded([&] {
+    refuse_unknown_fields(modifiers, "modifiers");
+    refuse_unknown_fields(options, "options");
+    refuse_unknown_fields(gradients, "gradients");
     core::BackwardInputs inputs;
     core::Gradients outputs;
     const core::Problem problem = core::validate_backward(pattern, query, key, value, modifiers, options, out,
@@ -153,6 +175,8 @@ nf_status nf_backward(const nf_pattern* pattern, const nf_tensor* query, const n
 nf_status nf_explain(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key, const nf_tensor* value,
                      const nf_modifiers* modifiers, const nf_options* options, nf_explanation* explanation) {
   return guarded([&] {
+    refuse_unknown_fields(modifiers, "modifiers");
+    refuse_unknown_fields(options, "options");
     require(explanation, "explanation");
     if (explanation->struct_size < sizeof explanation->struct_size)
       core::invalid_argument("explanation.struct_size=", explanation->struct_size,

@@ -16,6 +16,7 @@ namespace {
 constexpr std::string_view kExtension = ".npy";
 // Deflate makes at most 1032 bytes of one: a larger claim is a lie.
 constexpr uint64_t kMaxRatio = 1032;
+constexpr uint64_t kSmallestArchive = 22;  // bytes: an end record
 
 struct Discard {
   void operator()(zip_t* archive) const { zip_discard(archive); }
@@ -140,6 +141,10 @@ class NpzFile : public TensorFile {
 
 std::unique_ptr<TensorFile> open_source(zip_source_t* source, zip_error_t* error, uint64_t size, std::string label) {
   Archive archive = open_archive(source, error, ZIP_RDONLY, label);
+  // libzip takes an empty file for an archive without entries.
+  if (size < kSmallestArchive)
+    throw FileError(
+        label, fmt::format("is no readable zip archive: has {} bytes: must have {} at least", size, kSmallestArchive));
   Directory directory = read_directory(archive.get(), size, label);
   return std::make_unique<NpzFile>(std::move(label), std::move(archive), std::move(directory));
 }

@@ -35,7 +35,8 @@ void write_file(const std::filesystem::path& path, Write&& write) {
   if (!file) throw FileError(label, fmt::format("cannot be written: {}", std::strerror(errno)));
   int error = 0;
   write([&](std::span<const std::byte> bytes) {
-    if (error == 0 && std::fwrite(bytes.data(), 1, bytes.size(), file.get()) != bytes.size()) error = errno;
+    if (error == 0 && !bytes.empty() && std::fwrite(bytes.data(), 1, bytes.size(), file.get()) != bytes.size())
+      error = errno;
   });
   if (std::fclose(file.release()) != 0 && error == 0) error = errno;
   if (error == 0) return;

@@ -57,7 +57,9 @@ void set_length(NeighborhoodAxis& axis, int64_t length) {
 bool is_cheap(const Geometry& geometry, const RandomProblemOptions& options) {
   const Shape& shape = geometry.shape;
   const int64_t pairs = shape.batch * shape.heads * (count_pairs(geometry.pattern) + shape.tokens() * shape.additional);
-  return pairs <= options.max_pairs && pairs * (shape.head_dim + shape.head_dim_v) <= options.max_multiplies;
+  constexpr int64_t kPairCost = 16;  // a pair's exponential and bookkeeping, in multiplications
+  return pairs <= options.max_pairs &&
+         pairs * (shape.head_dim + shape.head_dim_v + kPairCost) <= options.max_multiplies;
 }
 
 // Makes the problem smaller by about a half, in a random one of the ways that are left.

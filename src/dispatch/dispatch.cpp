@@ -1,7 +1,6 @@
 #include "dispatch/dispatch.h"
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 
 #include "base/error.h"
@@ -156,15 +155,12 @@ void fill_zero(const TensorView& view) {
 }  // namespace
 
 Request request_of(const nf_options* options) {
-  nf_options given = {};  // all zeros are the defaults
-  if (options != nullptr) std::memcpy(&given, options, std::min(options->struct_size, sizeof given));
-  Request request;
-  request.engine = static_cast<EngineId>(given.engine);
-  request.isa = static_cast<Isa>(given.isa);
-  request.kernel = static_cast<CpuKernel>(given.kernel);
-  request.workspace = given.workspace;
-  request.workspace_size = given.workspace_size;
-  return request;
+  if (options == nullptr) return {};
+  return {.engine = static_cast<EngineId>(options->engine),
+          .isa = static_cast<Isa>(options->isa),
+          .kernel = static_cast<CpuKernel>(options->kernel),
+          .workspace = options->workspace,
+          .workspace_size = options->workspace_size};
 }
 
 void dispatch_forward(const Problem& problem, const ForwardOutputs& outputs, const Request& request) {

@@ -25,7 +25,7 @@ struct Request {
   size_t workspace_size = 0;                // bytes
 };
 
-// Takes the request from validated options; nullptr, and fields beyond options->struct_size, are the defaults.
+// Of options that validation has accepted; nullptr gives the defaults.
 Request request_of(const nf_options* options);
 
 // Each throws Error: unsupported where no engine that may be taken can do it.

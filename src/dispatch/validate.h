@@ -2,10 +2,12 @@
 // Error(Status::invalid_argument) whose message names the argument, its value and the rule. Engines check nothing.
 //
 // What the views look like afterwards:
-//   - Strides of dimensions of size 0 or 1 are normalised: 1 for the innermost channels, else 0. Channels of query, key,
-//     value, out, additional_* and their gradients are contiguous; logsumexp, dlogsumexp, key_mask, key_weights and bias
-//     may have any strides.
-//   - key_weights given as (*grid) get batch stride 0; their gradient too (its elements add up over the batch).
+//   - Strides of dimensions of size 0 or 1 are normalised: 1 for the innermost channels, else 0. Channels of query,
+//   key,
+//     value, out, additional_* and their gradients are contiguous; logsumexp, dlogsumexp, key_mask, key_weights and
+//     bias may have any strides.
+//   - key_weights given as (*grid) get batch stride 0; their gradient too (its elements add up over the batch). With an
+//     empty batch they still have memory.
 //   - Absent arguments, M = 0 additional keys, and tensors without elements are null views; query, key, value and out
 //     may be null only if the batch or the grid is empty.
 //   - Every view spans at most kMaxSpan bytes and has at most kMaxSpan elements, so that element and byte offsets, sums
@@ -34,8 +36,8 @@ Problem validate_forward(const nf_pattern* pattern, const nf_tensor* query, cons
                          const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
                          const nf_tensor* out, const nf_tensor* logsumexp, ForwardOutputs& outputs);
 
-// For nf_explain and nf_forward_workspace: memory is neither needed nor read. Data pointers may be null; a modifier
-// that is present then gets a made-up address, so that it is still seen to be present.
+// For nf_explain and nf_forward_workspace: memory is neither needed nor read. A data pointer that is null is replaced
+// by a made-up address, so that a modifier that is present is seen to be.
 Problem validate_inputs(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key, const nf_tensor* value,
                         const nf_modifiers* modifiers, const nf_options* options);
 

@@ -3,12 +3,14 @@
 //   1. scores    per query and key line, dots of up to W keys, transposed-and-summed into one score vector
 //   2. maxima    of W queries by one transposing reduction
 //   3. weights   exp2(score - maximum), and their sums; out = 1/sum of what follows
-//   4. values    3 (2, 1) adjacent queries share each value vector; no pair outside a window is touched, so NaN or
-//                infinity in a key's value reaches only those who see it
+//   4. values    adjacent queries share each value vector; no pair outside a window is touched, so NaN or infinity in a
+//                key's value reaches only those who see it
 // In phases, not interleaved: on Zen 3 fusing the exponentials into either product cost 6-7%. Oracle: reference.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <utility>
 
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/simd/math.h"
@@ -27,69 +29,81 @@ inline __attribute__((always_inline)) V dots(const typename V::Scalar* q, const 
   }
   k = V::opaque(k);
   V a[W];
-  V x = V::load(q);
+  if constexpr (N != 0 && N <= 8) {  // key by key: the query stays in registers
 #pragma GCC unroll 16
-  for (int g = 0; g < W; ++g) a[g] = g < G ? x * V::load(k + g * stride) : V::set(kMaskedScore<typename V::Scalar>);
+    for (int g = 0; g < W; ++g) {
+      a[g] = g < G ? V::load(q) * V::load(k + g * stride) : V::set(kMaskedScore<typename V::Scalar>);
 #pragma GCC unroll 16
-  for (int64_t c = 1; c < vectors; ++c) {
-    x = V::load(q + c * W);
+      for (int64_t c = 1; g < G && c < N; ++c) a[g] = fma(V::load(q + c * W), V::load(k + g * stride + c * W), a[g]);
+    }
+  } else {  // vector by vector: it would not fit
+    V x = V::load(q);
 #pragma GCC unroll 16
-    for (int g = 0; g < G; ++g) a[g] = fma(x, V::load(k + g * stride + c * W), a[g]);
+    for (int g = 0; g < W; ++g) a[g] = g < G ? x * V::load(k + g * stride) : V::set(kMaskedScore<typename V::Scalar>);
+#pragma GCC unroll 16
+    for (int64_t c = 1; c < vectors; ++c) {
+      x = V::load(q + c * W);
+#pragma GCC unroll 16
+      for (int g = 0; g < G; ++g) a[g] = fma(x, V::load(k + g * stride + c * W), a[g]);
+    }
   }
   return transpose_reduce(a, [](V m, V n) { return m + n; });
 }
 
-template <class V, int N, int G = 1>
-inline __attribute__((always_inline)) V some_dots(int64_t keys, const typename V::Scalar* q,
-                                                  const typename V::Scalar* k, int64_t stride, int64_t vectors) {
-  if constexpr (G < V::kLanes - 1) {
-    if (keys != G) return some_dots<V, N, G + 1>(keys, q, k, stride, vectors);
-  }
-  return dots<V, G, N>(q, k, stride, vectors);
-}
-
-// Fetches an even share of the tile's prefetch list at each of `shares` calls.
+// Fetches an even share of the upcoming memory at each of `shares` calls: a burst would stall the loads behind it.
 template <class T>
 struct Prefetcher {
   const BandTile<T>& tile;
-  int64_t shares;
-  int64_t done = 0, next = 0;
+  int64_t per_share;
+  int64_t next = 0;
   template <class V>
   inline __attribute__((always_inline)) void share() {
-    const int64_t until = ++done * tile.prefetches / shares;
-    for (; next < until; ++next) V::prefetch(tile.prefetch[next]);
+    for (int64_t i = 0; i < per_share && next < tile.upcoming_count; ++i, ++next) {
+      const Upcoming& piece = tile.upcoming[next];
+      for (int64_t line = 0; line < piece.cache_lines; ++line) V::prefetch(piece.begin + line * 64);
+    }
   }
 };
 
-template <class V, int N>
-void band_scores(const BandTile<typename V::Scalar>& tile, V* maxima, Prefetcher<typename V::Scalar>& fetch) {
+// Scores of one query with all its key lines, whose windows leave Rest keys beside whole vectors; their maximum.
+template <class V, int N, int Rest>
+V query_scores(const BandTile<typename V::Scalar>& tile, int64_t t) {
   using T = typename V::Scalar;
   constexpr int W = V::kLanes;
   const int64_t stride = N != 0 ? N * W : tile.key_stride, vectors = tile.key_stride / W;
+  const T* q = tile.query + t * stride;
+  const int64_t begin = tile.begin[t] * stride, whole = tile.end[t] - tile.begin[t] - Rest;
+  T* s = tile.scores + t * tile.lines * tile.width;
+  V top = V::set(kMaskedScore<T>);
+  for (int64_t line = 0; line < tile.lines; ++line, s += tile.width) {
+    const T* k = tile.keys[line] + begin;
+    int64_t j = 0;
+    for (; j < whole; j += W) {
+      const V x = dots<V, W, N>(q, k + j * stride, stride, vectors);
+      x.store(s + j);
+      top = max(top, x);
+    }
+    if constexpr (Rest != 0) {
+      const V x = dots<V, Rest, N>(q, k + j * stride, stride, vectors);
+      x.store(s + j);
+      top = max(top, x);
+      j += W;
+    }
+    for (; j < tile.width; j += W) V::set(kMaskedScore<T>).store(s + j);
+  }
+  return top;
+}
+
+template <class V, int N>
+void band_scores(const BandTile<typename V::Scalar>& tile, V* maxima, Prefetcher<typename V::Scalar>& fetch) {
+  constexpr int W = V::kLanes;
+  static constexpr auto kByRest = []<int... Rest>(std::integer_sequence<int, Rest...>) {
+    return std::array{query_scores<V, N, Rest>...};
+  }
+  (std::make_integer_sequence<int, W>{});
   for (int64_t t = 0; t < tile.queries; ++t) {
     fetch.template share<V>();
-    const T* q = tile.query + t * stride;
-    const int64_t begin = tile.begin[t] * stride, length = tile.end[t] - tile.begin[t];
-    const int64_t whole = length / W * W, rest = length - whole;
-    T* s = tile.scores + t * tile.lines * tile.width;
-    V top = V::set(kMaskedScore<T>);
-    for (int64_t line = 0; line < tile.lines; ++line, s += tile.width) {
-      const T* k = tile.keys[line] + begin;
-      int64_t j = 0;
-      for (; j < whole; j += W) {
-        const V x = dots<V, W, N>(q, k + j * stride, stride, vectors);
-        x.store(s + j);
-        top = max(top, x);
-      }
-      if (rest != 0) {
-        const V x = some_dots<V, N>(rest, q, k + j * stride, stride, vectors);
-        x.store(s + j);
-        top = max(top, x);
-        j += W;
-      }
-      for (; j < tile.width; j += W) V::set(kMaskedScore<T>).store(s + j);
-    }
-    maxima[t] = top;
+    maxima[t] = kByRest[static_cast<size_t>((tile.end[t] - tile.begin[t]) % W)](tile, t);
   }
   for (int64_t t = tile.queries; t < W; ++t) maxima[t] = maxima[0];
 }
@@ -125,97 +139,148 @@ void band_weights(const BandTile<typename V::Scalar>& tile, const V (&maxima)[V:
     fma(top, V::set(static_cast<T>(0.69314718055994530942)), simd::log(sum)).store(tile.logsumexp);
 }
 
-// out rows t .. t+Q of columns [c, c + M*W): the queries share each value vector. Where the windows of neighbours
-// differ, the ends belong to some of them only.
-template <class V, int Q, int M>
+// How the windows of adjacent queries lie to each other.
+enum class Windows { equal, shifted_by_one, any };
+
+// out rows t .. t+Q of columns [c, c + M*W): Q queries share each value vector, so Q*M sums live in registers. Begins
+// and ends never decrease and begin[Q-1] <= end[0]: the positions fall into a rising edge that the first queries see,
+// a body that all see, and a falling edge that the last ones see.
+template <class V, int Q, int M, Windows Kind>
 struct BandValues {
   using T = typename V::Scalar;
   static constexpr int W = V::kLanes;
-  const BandTile<T>& tile;
-  V sum[Q][M];
+  using Sums = V[Q][M];
+  using Weights = const T* const (&)[Q];  // weights[i][p]: of query i, at position p
 
+  // One position's values, added to queries First .. Last.
   template <int First, int Last>
-  inline __attribute__((always_inline)) void add(const T* const (&weights)[Q], const T* values, int64_t p) {
+  static inline __attribute__((always_inline)) void add(Sums& sum, Weights weights, const T* value, int64_t p) {
     V x[Q];
-#pragma GCC unroll 3
+#pragma GCC unroll 12
     for (int i = First; i <= Last; ++i) x[i] = V::broadcast(weights[i] + p);
-#pragma GCC unroll 8
+#pragma GCC unroll 12
     for (int c = 0; c < M; ++c) {
-      const V v = V::load_once(values + p * tile.value_stride + c * W);
-#pragma GCC unroll 3
+      const V v = V::load_once(value + c * W);
+#pragma GCC unroll 12
       for (int i = First; i <= Last; ++i) sum[i][c] = fma(x[i], v, sum[i][c]);
     }
   }
 
-  inline __attribute__((always_inline)) void line(const T* const (&weights)[Q], const T* values, const int32_t* begin,
-                                                  const int32_t* end) {
-    if constexpr (Q == 1) {
-      for (int64_t p = begin[0]; p < end[0]; ++p) add<0, 0>(weights, values, p);
-    } else if constexpr (Q == 2) {
-      for (int64_t p = begin[0]; p < begin[1]; ++p) add<0, 0>(weights, values, p);
-      for (int64_t p = begin[1]; p < end[0]; ++p) add<0, 1>(weights, values, p);
-      for (int64_t p = end[0]; p < end[1]; ++p) add<1, 1>(weights, values, p);
-    } else {
-      for (int64_t p = begin[0]; p < begin[1]; ++p) add<0, 0>(weights, values, p);
-      for (int64_t p = begin[1]; p < begin[2]; ++p) add<0, 1>(weights, values, p);
-      for (int64_t p = begin[2]; p < end[0]; ++p) add<0, 2>(weights, values, p);
-      for (int64_t p = end[0]; p < end[1]; ++p) add<1, 2>(weights, values, p);
-      for (int64_t p = end[1]; p < end[2]; ++p) add<2, 2>(weights, values, p);
+  template <int I = 1>
+  static inline __attribute__((always_inline)) void rising(Sums& sum, Weights weights, const T* values, int64_t stride,
+                                                           const int32_t* begin) {
+    if constexpr (I < Q && Kind != Windows::equal) {
+      if constexpr (Kind == Windows::shifted_by_one) {
+        add<0, I - 1>(sum, weights, values + (begin[0] + I - 1) * stride, begin[0] + I - 1);
+      } else {
+        for (int64_t p = begin[I - 1]; p < begin[I]; ++p) add<0, I - 1>(sum, weights, values + p * stride, p);
+      }
+      rising<I + 1>(sum, weights, values, stride, begin);
+    }
+  }
+  template <int I = 1>
+  static inline __attribute__((always_inline)) void falling(Sums& sum, Weights weights, const T* values, int64_t stride,
+                                                            const int32_t* end) {
+    if constexpr (I < Q && Kind != Windows::equal) {
+      if constexpr (Kind == Windows::shifted_by_one) {
+        add<I, Q - 1>(sum, weights, values + (end[0] + I - 1) * stride, end[0] + I - 1);
+      } else {
+        for (int64_t p = end[I - 1]; p < end[I]; ++p) add<I, Q - 1>(sum, weights, values + p * stride, p);
+      }
+      falling<I + 1>(sum, weights, values, stride, end);
     }
   }
 
-  inline __attribute__((always_inline)) void run(int64_t t, int64_t c, const T* inverse) {
-    const int64_t row = tile.lines * tile.width;
-#pragma GCC unroll 3
+  static void run(const BandTile<T>& tile, int64_t t, int64_t c, const T* inverse) {
+    const int64_t row = tile.lines * tile.width, stride = tile.value_stride;
+    const int32_t *begin = tile.begin + t, *end = tile.end + t;
+    V sum[Q][M];
+#pragma GCC unroll 12
     for (int i = 0; i < Q; ++i)
-#pragma GCC unroll 8
+#pragma GCC unroll 12
       for (int j = 0; j < M; ++j) sum[i][j] = V::zero();
-    for (int64_t line_index = 0; line_index < tile.lines; ++line_index) {
-      const T* weights[Q];  // of position p: weights[i][p]
-      for (int i = 0; i < Q; ++i)
-        weights[i] = tile.scores + (t + i) * row + line_index * tile.width - tile.begin[t + i];
-      line(weights, tile.values[line_index] + c, tile.begin + t, tile.end + t);
+    for (int64_t line = 0; line < tile.lines; ++line) {
+      const T* weights[Q];
+#pragma GCC unroll 12
+      for (int i = 0; i < Q; ++i) weights[i] = tile.scores + (t + i) * row + line * tile.width - begin[i];
+      const T* values = tile.values[line] + c;
+      rising(sum, weights, values, stride, begin);
+      for (int64_t p = begin[Q - 1]; p < end[0]; ++p) add<0, Q - 1>(sum, weights, values + p * stride, p);
+      falling(sum, weights, values, stride, end);
     }
-#pragma GCC unroll 3
+#pragma GCC unroll 12
     for (int i = 0; i < Q; ++i) {
       const V scale = V::broadcast(inverse + t + i);
-#pragma GCC unroll 8
-      for (int j = 0; j < M; ++j) (sum[i][j] * scale).store(tile.out + (t + i) * tile.value_stride + c + j * W);
+#pragma GCC unroll 12
+      for (int j = 0; j < M; ++j) (sum[i][j] * scale).store(tile.out + (t + i) * stride + c + j * W);
     }
   }
 };
 
-template <class V, int Q>
-void band_columns(const BandTile<typename V::Scalar>& tile, int64_t t, const typename V::Scalar* inverse) {
-  constexpr int64_t W = V::kLanes;
-  int64_t c = 0;
-  for (; c + 4 * W <= tile.value_stride; c += 4 * W) BandValues<V, Q, 4>{tile, {}}.run(t, c, inverse);
-  for (; c + 2 * W <= tile.value_stride; c += 2 * W) BandValues<V, Q, 2>{tile, {}}.run(t, c, inverse);
-  for (; c < tile.value_stride; c += W) BandValues<V, Q, 1>{tile, {}}.run(t, c, inverse);
+template <class V, int Q, int M>
+void band_columns(const BandTile<typename V::Scalar>& tile, int64_t t, int64_t c, const typename V::Scalar* inverse) {
+  bool equal = true, shifted = true;
+  for (int64_t i = t + 1; i < t + Q; ++i) {
+    const int32_t begins = tile.begin[i] - tile.begin[i - 1], ends = tile.end[i] - tile.end[i - 1];
+    equal &= begins == 0 && ends == 0;
+    shifted &= begins == 1 && ends == 1;
+  }
+  if (equal) return BandValues<V, Q, M, Windows::equal>::run(tile, t, c, inverse);
+  if (shifted) return BandValues<V, Q, M, Windows::shifted_by_one>::run(tile, t, c, inverse);
+  BandValues<V, Q, M, Windows::any>::run(tile, t, c, inverse);
 }
 
-// Adjacent queries whose windows have a common part go together, three at a time.
+// How many queries from t on, at most `most`, have a position that all of them see.
+template <class T>
+int64_t sharing_queries(const BandTile<T>& tile, int64_t t, int64_t most) {
+  int64_t q = 1;
+  while (q < most && t + q < tile.queries && tile.begin[t + q] <= tile.end[t]) ++q;
+  return q;
+}
+
+// M vectors of columns for all queries, `most` queries at a time where their windows allow it, else 3, 2 or 1.
+template <class V, int M, int Most>
+void band_block(const BandTile<typename V::Scalar>& tile, int64_t c, const typename V::Scalar* inverse) {
+  for (int64_t t = 0; t < tile.queries;) {
+    const int64_t q = sharing_queries(tile, t, Most);
+    if (q == Most) {
+      band_columns<V, Most, M>(tile, t, c, inverse);
+      t += Most;
+    } else if (q >= 3) {
+      band_columns<V, 3, M>(tile, t, c, inverse);
+      t += 3;
+    } else if (q == 2) {
+      band_columns<V, 2, M>(tile, t, c, inverse);
+      t += 2;
+    } else {
+      band_columns<V, 1, M>(tile, t, c, inverse);
+      t += 1;
+    }
+  }
+}
+
 template <class V>
 void band_values(const BandTile<typename V::Scalar>& tile, const typename V::Scalar* inverse,
                  Prefetcher<typename V::Scalar>& fetch) {
-  for (int64_t t = 0; t < tile.queries;) {
-    const int64_t left = tile.queries - t;
-    const int64_t q = left >= 3 && tile.begin[t + 2] <= tile.end[t]   ? 3
-                      : left >= 2 && tile.begin[t + 1] <= tile.end[t] ? 2
-                                                                      : 1;
-    for (int64_t i = 0; i < q; ++i) fetch.template share<V>();
-    if (q == 3) band_columns<V, 3>(tile, t, inverse);
-    if (q == 2) band_columns<V, 2>(tile, t, inverse);
-    if (q == 1) band_columns<V, 1>(tile, t, inverse);
-    t += q;
+  constexpr int64_t W = V::kLanes;
+  int64_t c = 0;
+  const auto share = [&] {
+    for (int64_t t = 0; t < tile.queries; ++t) fetch.template share<V>();
+  };
+  for (; c + 4 * W <= tile.value_stride; c += 4 * W) {
+    share();
+    band_block<V, 4, 3>(tile, c, inverse);
   }
+  share();
+  for (; c + 2 * W <= tile.value_stride; c += 2 * W) band_block<V, 2, 6>(tile, c, inverse);
+  for (; c < tile.value_stride; c += W) band_block<V, 1, 6>(tile, c, inverse);
 }
 
 template <class V, int N>
 void band_tile_of(const BandTile<typename V::Scalar>& tile) {
   V maxima[V::kLanes];
   typename V::Scalar inverse[V::kLanes];
-  Prefetcher<typename V::Scalar> fetch{tile, 3 * tile.queries};
+  Prefetcher<typename V::Scalar> fetch{tile, (tile.upcoming_count + 3 * tile.queries - 1) / (3 * tile.queries)};
   band_scores<V, N>(tile, maxima, fetch);
   band_weights<V>(tile, maxima, inverse, fetch);
   band_values<V>(tile, inverse, fetch);

@@ -23,21 +23,22 @@ constexpr int64_t kStrip1d = 64;
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
-// The largest of everything over all classes: what scratch memory must hold.
+// The largest of everything over all classes: what scratch memory must hold. The outer axes of a grid of rank 1 to 3
+// are treated as two, planes and rows, absent ones of length 1.
 struct BandExtent {
-  int64_t ring[kMaxGridRank] = {1, 1, 1};  // key lines at once, per outer axis
-  int64_t lines = 1;                       // their product
-  int64_t positions = 0;                   // of a packed line: the hull of a strip's windows
-  int64_t longest = 0;                     // window on the last axis
+  int64_t ring[2] = {1, 1};  // key planes and rows at once
+  int64_t positions = 0;     // of a packed line: the hull of a strip's windows
+  int64_t longest = 0;       // window on the last axis
   int64_t strip = 0;
+  int64_t lines() const { return ring[0] * ring[1]; }
 
   explicit BandExtent(const Plan& plan) {
     const int last = plan.rank() - 1;
-    for (int a = 0; a < plan.rank(); ++a)
+    for (int a = 0; a <= last; ++a) {
+      int64_t& most = a == last ? longest : ring[a + 2 - last];
       for (const AxisTable& table : plan.axis(a).tables)
-        for (const Interval& interval : table.intervals)
-          (a == last ? longest : ring[a]) = std::max(a == last ? longest : ring[a], interval.length);
-    for (int a = 0; a < last; ++a) lines *= ring[a];
+        for (const Interval& interval : table.intervals) most = std::max(most, interval.length);
+    }
     for (const AxisTable& table : plan.axis(last).tables)
       for (const AxisTile& tile : table.tiles) {
         const Interval& first = table.intervals[static_cast<size_t>(tile.begin)];
@@ -48,12 +49,19 @@ struct BandExtent {
   }
 };
 
+// A key line in the ring, by its un-reduced plane and row.
+struct LineTag {
+  int64_t plane = INT64_MIN, row = INT64_MIN;  // nothing packed
+  bool operator==(const LineTag&) const = default;
+};
+
 template <class T>
 struct Workspace {
-  int64_t key_stride, value_stride, width, slot_size;
+  int64_t key_stride, value_stride, width, slot_size, most_upcoming;
   T *ring, *query, *out, *scores, *logsumexp;
   const T **keys, **values;
-  int64_t (*tags)[kMaxGridRank];
+  LineTag* tags;
+  Upcoming* upcoming;
   int32_t *begin, *end;
   int64_t *key_offsets, *value_offsets, *query_offsets, *out_offsets;
 
@@ -63,14 +71,16 @@ struct Workspace {
     value_stride = round_up(problem.shape.head_dim_v, lanes);
     width = round_up(extent.longest, lanes);
     slot_size = extent.positions * (key_stride + value_stride);
-    ring = arena.take<T>(extent.lines * slot_size);
+    most_upcoming = 2 * lanes + 2 * extent.ring[0] * extent.positions;  // one new row of each plane
+    ring = arena.take<T>(extent.lines() * slot_size);
     query = arena.take<T>(lanes * key_stride);
     out = arena.take<T>(lanes * value_stride);
-    scores = arena.take<T>(lanes * extent.lines * width);
+    scores = arena.take<T>(lanes * extent.lines() * width);
     logsumexp = arena.take<T>(lanes);
-    keys = arena.take<const T*>(extent.lines);
-    values = arena.take<const T*>(extent.lines);
-    tags = arena.take<int64_t[kMaxGridRank]>(extent.lines);
+    keys = arena.take<const T*>(extent.lines());
+    values = arena.take<const T*>(extent.lines());
+    tags = arena.take<LineTag>(extent.lines());
+    upcoming = arena.take<Upcoming>(most_upcoming);
     begin = arena.take<int32_t>(extent.strip);
     end = arena.take<int32_t>(extent.strip);
     key_offsets = arena.take<int64_t>(extent.positions);
@@ -80,11 +90,33 @@ struct Workspace {
   }
 };
 
+// One outer axis of one class.
+struct OuterAxis {
+  const AxisTable* table = nullptr;  // null: absent, one line that sees itself
+  int64_t residue = 0, dilation = 1;
+  int64_t near() const { return table == nullptr ? 1 : table->near; }
+  Interval seen(int64_t x) const {
+    return table == nullptr ? Interval{0, 1} : table->intervals[static_cast<size_t>(x)];
+  }
+  int64_t near_token(int64_t x) const { return locate(x, residue, dilation); }
+  int64_t far_token(int64_t unreduced) const {
+    return table == nullptr ? 0 : locate(floor_mod(unreduced, table->far), residue, dilation);
+  }
+};
+
 // One strip of one class: the unit that tasks are made of.
 struct Column {
-  int64_t residue[kMaxGridRank] = {};
-  const AxisTable* tables[kMaxGridRank] = {};
+  OuterAxis outer[2];  // planes, rows
+  OuterAxis last;
   const AxisTile* strip = nullptr;
+  int64_t lines() const { return outer[0].near() * outer[1].near(); }
+};
+
+// The grid strides of a tensor, as planes, rows and positions.
+struct LineStrides {
+  int64_t plane = 0, row = 0, position = 0;
+  LineStrides(const int64_t (&strides)[kMaxGridRank], int rank)
+      : plane(rank == 3 ? strides[0] : 0), row(rank >= 2 ? strides[rank - 2] : 0), position(strides[rank - 1]) {}
 };
 
 template <class T>
@@ -93,43 +125,36 @@ class BandForward {
   BandForward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, void* memory)
       : problem_(problem),
         outputs_(outputs),
-        plan_(*choice.plan),
-        outer_(choice.plan->rank() - 1),
+        rank_(problem.shape.rank),
         kernels_(kernels_of<T>(choice.isa)),
         extent_(*choice.plan),
         arena_(memory),
         ws_(arena_, problem, kernels_, extent_) {}
 
-  // Query lines [first, end) of the column, numbered over the outer axes with the last of them fastest.
+  // Query lines [first, end) of the column: plane by plane, row by row.
   void run(const Column& column, int64_t batch, int64_t kv_head, int64_t first, int64_t end) {
-    const int rank = plan_.rank();
-    const HeadView key(problem_.key, rank, batch, kv_head), value(problem_.value, rank, batch, kv_head);
+    const HeadView key(problem_.key, rank_, batch, kv_head), value(problem_.value, rank_, batch, kv_head);
     start_column(column, key, value);
-    const int64_t group = problem_.shape.heads / problem_.shape.heads_kv;
+    const int64_t group = problem_.shape.heads / problem_.shape.heads_kv, rows = column.outer[1].near();
     for (int64_t line = first; line < end; ++line) {
-      int64_t at[kMaxGridRank] = {};
-      for (int64_t a = outer_ - 1, rest = line; a >= 0; --a) {
-        at[a] = rest % column.tables[a]->near;
-        rest /= column.tables[a]->near;
-      }
-      const int64_t lines = gather_lines(column, at, key, value);
+      const int64_t plane = line / rows, row = line % rows;
+      const int64_t lines = gather_lines(column, plane, row, key, value);
+      upcoming_ = 0;
+      if (line + 1 < end && row + 1 < rows) foresee_lines(column, plane, row + 1, key, value);
       for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head)
-        for (int64_t t = 0; t < column.strip->size; t += kernels_.lanes) run_queries(column, at, batch, head, t, lines);
+        for (int64_t t = 0; t < column.strip->size; t += kernels_.lanes)
+          run_queries(column, {plane, row}, batch, head, t, lines);
     }
   }
 
  private:
-  static int64_t memory_line(const Plan& plan, const Column& column, const int64_t (&at)[kMaxGridRank], int axes,
-                             const int64_t (&strides)[kMaxGridRank]) {
-    int64_t offset = 0;
-    for (int a = 0; a < axes; ++a) offset += locate(at[a], column.residue[a], plan.axis(a).dilation) * strides[a];
-    return offset;
-  }
+  struct Line {
+    int64_t plane, row;
+  };
 
   void start_column(const Column& column, const HeadView& key, const HeadView& value) {
-    const AxisTable& last = *column.tables[outer_];
-    const int64_t dilation = plan_.axis(outer_).dilation, residue = column.residue[outer_];
-    const Interval* intervals = last.intervals.data() + column.strip->begin;
+    const LineStrides key_strides(key.strides, rank_), value_strides(value.strides, rank_);
+    const Interval* intervals = column.last.table->intervals.data() + column.strip->begin;
     const int64_t origin = intervals[0].start;
     positions_ = intervals[column.strip->size - 1].end() - origin;
     for (int64_t t = 0; t < column.strip->size; ++t) {
@@ -137,65 +162,92 @@ class BandForward {
       ws_.end[t] = static_cast<int32_t>(intervals[t].end() - origin);
     }
     for (int64_t p = 0; p < positions_; ++p) {
-      const int64_t token = locate(floor_mod(origin + p, last.far), residue, dilation);
-      ws_.key_offsets[p] = token * key.strides[outer_];
-      ws_.value_offsets[p] = token * value.strides[outer_];
+      const int64_t token = column.last.far_token(origin + p);
+      ws_.key_offsets[p] = token * key_strides.position;
+      ws_.value_offsets[p] = token * value_strides.position;
     }
-    for (int64_t slot = 0; slot < extent_.lines; ++slot)
-      std::fill_n(ws_.tags[slot], kMaxGridRank, INT64_MIN);  // nothing packed
+    std::fill_n(ws_.tags, extent_.lines(), LineTag{});
   }
 
-  // The key lines that the query line at `at` sees, packed; ws_.keys and ws_.values point at them.
-  int64_t gather_lines(const Column& column, const int64_t (&at)[kMaxGridRank], const HeadView& key,
-                       const HeadView& value) {
-    Interval box[kMaxGridRank];
-    int64_t lines = 1;
-    for (int a = 0; a < outer_; ++a) {
-      box[a] = column.tables[a]->intervals[static_cast<size_t>(at[a])];
-      lines *= box[a].length;
-    }
-    int64_t count = 0;
-    for (int64_t i = 0; i < lines; ++i) {
-      int64_t y[kMaxGridRank] = {}, slot = 0;
-      for (int64_t a = outer_ - 1, rest = i; a >= 0; --a) {
-        y[a] = box[a].start + rest % box[a].length;
-        rest /= box[a].length;
+  // Calls visit(plane, row, slot) for each key line that the query line sees; planes and rows are un-reduced.
+  template <class Visit>
+  void for_each_line(const Column& column, int64_t plane, int64_t row, Visit visit) const {
+    const Interval planes = column.outer[0].seen(plane), rows = column.outer[1].seen(row);
+    const int64_t first_slot = floor_mod(rows.start, extent_.ring[1]);
+    int64_t plane_slot = floor_mod(planes.start, extent_.ring[0]);
+    for (int64_t z = planes.start; z < planes.end(); ++z) {
+      int64_t row_slot = first_slot;
+      for (int64_t y = rows.start; y < rows.end(); ++y) {
+        visit(z, y, plane_slot * extent_.ring[1] + row_slot);
+        if (++row_slot == extent_.ring[1]) row_slot = 0;
       }
-      for (int a = 0; a < outer_; ++a) slot = slot * extent_.ring[a] + floor_mod(y[a], extent_.ring[a]);
+      if (++plane_slot == extent_.ring[0]) plane_slot = 0;
+    }
+  }
+
+  static int64_t key_line(const Column& column, const LineStrides& strides, int64_t plane, int64_t row) {
+    return column.outer[0].far_token(plane) * strides.plane + column.outer[1].far_token(row) * strides.row;
+  }
+
+  // The key lines that the query line sees, packed; ws_.keys and ws_.values point at them.
+  int64_t gather_lines(const Column& column, int64_t plane, int64_t row, const HeadView& key, const HeadView& value) {
+    int64_t count = 0;
+    for_each_line(column, plane, row, [&](int64_t z, int64_t y, int64_t slot) {
       T* packed = ws_.ring + slot * ws_.slot_size;
-      if (!std::equal(y, y + kMaxGridRank, ws_.tags[slot])) {
-        std::copy_n(y, kMaxGridRank, ws_.tags[slot]);
-        pack(column, y, key, value, packed);
+      if (ws_.tags[slot] != LineTag{z, y}) {
+        ws_.tags[slot] = {z, y};
+        kernels_.load_rows(key.at(key_line(column, {key.strides, rank_}, z, y)), key.dtype, ws_.key_offsets, positions_,
+                           key.channels, T{1}, packed, ws_.key_stride);
+        kernels_.load_rows(value.at(key_line(column, {value.strides, rank_}, z, y)), value.dtype, ws_.value_offsets,
+                           positions_, value.channels, T{1}, packed + positions_ * ws_.key_stride, ws_.value_stride);
       }
       ws_.keys[count] = packed;
       ws_.values[count++] = packed + positions_ * ws_.key_stride;
-    }
+    });
     return count;
   }
 
-  void pack(const Column& column, const int64_t (&unreduced)[kMaxGridRank], const HeadView& key, const HeadView& value,
-            T* packed) {
-    int64_t y[kMaxGridRank] = {};
-    for (int a = 0; a < outer_; ++a) y[a] = floor_mod(unreduced[a], column.tables[a]->far);
-    kernels_.load_rows(key.at(memory_line(plan_, column, y, outer_, key.strides)), key.dtype, ws_.key_offsets,
-                       positions_, key.channels, T{1}, packed, ws_.key_stride);
-    kernels_.load_rows(value.at(memory_line(plan_, column, y, outer_, value.strides)), value.dtype, ws_.value_offsets,
-                       positions_, value.channels, T{1}, packed + positions_ * ws_.key_stride, ws_.value_stride);
+  void foresee(const std::byte* base, const int64_t* offsets, int64_t count, int64_t channels, DType dtype) {
+    const int64_t size = size_of(dtype), lines = (channels * size + 63) / 64;
+    for (int64_t i = 0; i < count && upcoming_ < ws_.most_upcoming; ++i)
+      ws_.upcoming[upcoming_++] = {base + offsets[i] * size, lines};
   }
 
-  // Queries t .. t + lanes of the strip, on the line at `at`.
-  void run_queries(const Column& column, const int64_t (&at)[kMaxGridRank], int64_t batch, int64_t head, int64_t t,
-                   int64_t lines) {
-    const HeadView query(problem_.query, plan_.rank(), batch, head), out(outputs_.out, plan_.rank(), batch, head);
+  // Key lines that the next query line will have to pack.
+  void foresee_lines(const Column& column, int64_t plane, int64_t row, const HeadView& key, const HeadView& value) {
+    for_each_line(column, plane, row, [&](int64_t z, int64_t y, int64_t slot) {
+      if (ws_.tags[slot] == LineTag{z, y}) return;
+      foresee(key.at(key_line(column, {key.strides, rank_}, z, y)), ws_.key_offsets, positions_, key.channels,
+              key.dtype);
+      foresee(value.at(key_line(column, {value.strides, rank_}, z, y)), ws_.value_offsets, positions_, value.channels,
+              value.dtype);
+    });
+  }
+
+  static int64_t query_line(const Column& column, const LineStrides& strides, Line line) {
+    return column.outer[0].near_token(line.plane) * strides.plane + column.outer[1].near_token(line.row) * strides.row;
+  }
+
+  // Queries t .. t + lanes of the strip, on one line.
+  void run_queries(const Column& column, Line line, int64_t batch, int64_t head, int64_t t, int64_t lines) {
+    const HeadView query(problem_.query, rank_, batch, head), out(outputs_.out, rank_, batch, head);
+    const LineStrides query_strides(query.strides, rank_), out_strides(out.strides, rank_);
     const int64_t queries = std::min(kernels_.lanes, column.strip->size - t);
-    const int64_t dilation = plan_.axis(outer_).dilation, residue = column.residue[outer_];
     for (int64_t i = 0; i < queries; ++i) {
-      const int64_t token = locate(column.strip->begin + t + i, residue, dilation);
-      ws_.query_offsets[i] = token * query.strides[outer_];
-      ws_.out_offsets[i] = token * out.strides[outer_];
+      const int64_t token = column.last.near_token(column.strip->begin + t + i);
+      ws_.query_offsets[i] = token * query_strides.position;
+      ws_.out_offsets[i] = token * out_strides.position;
     }
-    kernels_.load_rows(query.at(memory_line(plan_, column, at, outer_, query.strides)), query.dtype, ws_.query_offsets,
-                       queries, query.channels, static_cast<T>(problem_.scale * kLog2e), ws_.query, ws_.key_stride);
+    const std::byte* from = query.at(query_line(column, query_strides, line));
+    std::byte* to = out.at(query_line(column, out_strides, line));
+    if (line.row + 1 < column.outer[1].near()) {
+      const int64_t next = column.outer[1].dilation;
+      foresee(from + next * query_strides.row * size_of(query.dtype), ws_.query_offsets, queries, query.channels,
+              query.dtype);
+      foresee(to + next * out_strides.row * size_of(out.dtype), ws_.out_offsets, queries, out.channels, out.dtype);
+    }
+    kernels_.load_rows(from, query.dtype, ws_.query_offsets, queries, query.channels,
+                       static_cast<T>(problem_.scale * kLog2e), ws_.query, ws_.key_stride);
     kernels_.band_tile({.queries = queries,
                         .lines = lines,
                         .query = ws_.query,
@@ -208,34 +260,35 @@ class BandForward {
                         .width = ws_.width,
                         .scores = ws_.scores,
                         .out = ws_.out,
-                        .logsumexp = outputs_.logsumexp ? ws_.logsumexp : nullptr});
-    kernels_.store_rows(ws_.out, ws_.value_stride, queries, out.channels,
-                        out.at(memory_line(plan_, column, at, outer_, out.strides)), out.dtype, ws_.out_offsets);
-    if (outputs_.logsumexp) store_logsumexp(column, at, batch, head, t, queries);
+                        .logsumexp = outputs_.logsumexp ? ws_.logsumexp : nullptr,
+                        .upcoming = ws_.upcoming,
+                        .upcoming_count = upcoming_});
+    upcoming_ = 0;  // what the next line needs is on its way
+    kernels_.store_rows(ws_.out, ws_.value_stride, queries, out.channels, to, out.dtype, ws_.out_offsets);
+    if (outputs_.logsumexp) store_logsumexp(column, line, batch, head, t, queries);
   }
 
-  void store_logsumexp(const Column& column, const int64_t (&at)[kMaxGridRank], int64_t batch, int64_t head, int64_t t,
-                       int64_t queries) {
+  void store_logsumexp(const Column& column, Line line, int64_t batch, int64_t head, int64_t t, int64_t queries) {
     const TensorView& lse = outputs_.logsumexp;
-    int64_t strides[kMaxGridRank] = {};
-    for (int a = 0; a < plan_.rank(); ++a) strides[a] = lse.strides[1 + a];
-    const int64_t base =
-        batch * lse.strides[0] + head * lse.strides[plan_.rank() + 1] + memory_line(plan_, column, at, outer_, strides);
+    int64_t grid_strides[kMaxGridRank] = {};
+    for (int a = 0; a < rank_; ++a) grid_strides[a] = lse.strides[1 + a];
+    const LineStrides strides(grid_strides, rank_);
+    const int64_t base = batch * lse.strides[0] + head * lse.strides[rank_ + 1] + query_line(column, strides, line);
     for (int64_t i = 0; i < queries; ++i) {
-      const int64_t token = locate(column.strip->begin + t + i, column.residue[outer_], plan_.axis(outer_).dilation);
-      std::memcpy(lse.at(base + token * strides[outer_]), ws_.logsumexp + i, sizeof(T));
+      const int64_t token = column.last.near_token(column.strip->begin + t + i);
+      std::memcpy(lse.at(base + token * strides.position), ws_.logsumexp + i, sizeof(T));
     }
   }
 
   const Problem& problem_;
   const ForwardOutputs& outputs_;
-  const Plan& plan_;
-  const int outer_;  // number of outer axes, and the index of the last one
+  const int rank_;
   const KernelTable<T>& kernels_;
   const BandExtent extent_;
   Arena arena_;
   Workspace<T> ws_;
-  int64_t positions_ = 0;
+  int64_t positions_ = 0;  // of a packed line, in this column
+  int64_t upcoming_ = 0;   // entries of ws_.upcoming
 };
 
 // Columns of one (batch, head), numbered: residues of the outer axes, then the last axis' strips over all its classes.
@@ -246,33 +299,31 @@ int64_t column_count(const Plan& plan) {
 }
 
 Column column_at(const Plan& plan, int64_t index) {
-  Column column;
   const int last = plan.rank() - 1;
   const PlanAxis& axis = plan.axis(last);
-  int64_t strip = index % axis.tiles();
+  const auto outer_axis = [&](int a, int64_t residue) {
+    return OuterAxis{&plan.axis(a).table(residue), residue, plan.axis(a).dilation};
+  };
+  Column column;
+  int64_t strip = index % axis.tiles(), residue = 0;
   index /= axis.tiles();
-  while (strip >= static_cast<int64_t>(axis.table(column.residue[last]).tiles.size()))
-    strip -= static_cast<int64_t>(axis.table(column.residue[last]++).tiles.size());
-  column.tables[last] = &axis.table(column.residue[last]);
-  column.strip = &column.tables[last]->tiles[static_cast<size_t>(strip)];
+  while (strip >= static_cast<int64_t>(axis.table(residue).tiles.size()))
+    strip -= static_cast<int64_t>(axis.table(residue++).tiles.size());
+  column.last = outer_axis(last, residue);
+  column.strip = &column.last.table->tiles[static_cast<size_t>(strip)];
   for (int a = last - 1; a >= 0; --a) {
-    column.residue[a] = index % plan.axis(a).classes;
+    column.outer[a + 2 - last] = outer_axis(a, index % plan.axis(a).classes);
     index /= plan.axis(a).classes;
-    column.tables[a] = &plan.axis(a).table(column.residue[a]);
   }
   return column;
 }
 
 // Work on each query line of a column.
-std::vector<double> line_costs(const Column& column, int outer) {
-  std::vector<double> costs = {1};
-  for (int a = 0; a < outer; ++a) {
-    std::vector<double> next;
-    for (double cost : costs)
-      for (const Interval& interval : column.tables[a]->intervals)
-        next.push_back(cost * static_cast<double>(interval.length));
-    costs = std::move(next);
-  }
+std::vector<double> line_costs(const Column& column) {
+  std::vector<double> costs;
+  for (int64_t plane = 0; plane < column.outer[0].near(); ++plane)
+    for (int64_t row = 0; row < column.outer[1].near(); ++row)
+      costs.push_back(static_cast<double>(column.outer[0].seen(plane).length * column.outer[1].seen(row).length));
   return costs;
 }
 
@@ -289,9 +340,8 @@ void run_bands(const Problem& problem, const ForwardOutputs& outputs, const CpuC
     for (int64_t task = 0; queue.next(task);) {
       const int64_t piece = task % pieces, unit = task / pieces, head = unit / columns;
       const Column column = column_at(plan, unit % columns);
-      const auto costs = line_costs(column, plan.rank() - 1);
-      const auto cuts = cut_by_cost(costs, pieces);
-      if (piece + 1 >= static_cast<int64_t>(cuts.size())) continue;
+      const auto cuts = pieces == 1 ? std::vector<int64_t>{0, column.lines()} : cut_by_cost(line_costs(column), pieces);
+      if (piece + 1 >= static_cast<int64_t>(cuts.size())) continue;  // fewer lines than pieces
       forward.run(column, head / kv_heads, head % kv_heads, cuts[static_cast<size_t>(piece)],
                   cuts[static_cast<size_t>(piece) + 1]);
     }
@@ -365,8 +415,8 @@ bool choose(const Problem& problem, CpuChoice& choice) {
   Arena arena(nullptr);
   const Workspace<T> ws(arena, problem, kernels, extent);
   constexpr auto kSize = static_cast<int64_t>(sizeof(T));
-  if (extent.lines * ws.slot_size * kSize > kMostRingBytes) return false;
-  if (extent.lines * ws.width * kernels.lanes * kSize > kMostScoreBytes) return false;
+  if (extent.lines() * ws.slot_size * kSize > kMostRingBytes) return false;
+  if (extent.lines() * ws.width * kernels.lanes * kSize > kMostScoreBytes) return false;
   choice.workspace_per_slot = arena.used();
 
   const BandWork work(*choice.plan, kernels.lanes);
@@ -374,7 +424,7 @@ bool choose(const Problem& problem, CpuChoice& choice) {
   const double useful = work.lines * work.last_pairs, padded = work.lines * work.last_padded;
   // Walking to the next query line brings in one key line for each combination of the other outer axes.
   double fresh = work.query_lines;
-  for (int a = 0; a + 1 < last; ++a) fresh *= static_cast<double>(extent.ring[a]);
+  fresh *= static_cast<double>(extent.ring[0]);
   const double seconds = rates.multiply_add * (useful * (vectors * rates.band_product + 1) +
                                                padded * rates.band_softmax * (sizeof(T) / 4.0) +
                                                fresh * work.packed * vectors * rates.pack_vector);

@@ -5,6 +5,7 @@
 // Logits are in units of log2: queries arrive multiplied by scale * log2(e).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "base/dtype.h"
@@ -15,6 +16,12 @@ namespace nearfield::core {
 // two of them are no NaN; 16 of them still add up in float.
 template <class T>
 inline constexpr T kMaskedScore = static_cast<T>(-1e30);
+
+// A stretch of memory that will be needed soon.
+struct Upcoming {
+  const std::byte* begin = nullptr;
+  int64_t cache_lines = 0;
+};
 
 // Up to `lanes` adjacent queries of one line against the key lines that they see: exact windows.
 template <class T>
@@ -32,8 +39,8 @@ struct BandTile {
   T* scores = nullptr;                    // scratch [queries][lines][width]
   T* out = nullptr;                       // [queries][value_stride]
   T* logsumexp = nullptr;                 // [lanes], natural; nullptr: not wanted
-  const void* const* prefetch = nullptr;  // cache lines that the next tiles will need, fetched along the way
-  int64_t prefetches = 0;
+  const Upcoming* upcoming = nullptr;  // [upcoming_count], fetched along the way
+  int64_t upcoming_count = 0;
 };
 
 // A tile of `tile_queries` queries (two vectors) against `count` keys. Sᵀ orientation: queries across the lanes.

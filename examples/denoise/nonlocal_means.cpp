@@ -23,6 +23,10 @@ nearfield::Options with_scale(const Settings& settings) {
   return options.with_scale(attention_scale(settings.h));
 }
 
+int32_t threads_of(const Settings& settings) {
+  return settings.options.num_threads > 0 ? settings.options.num_threads : nf_default_num_threads();
+}
+
 void check(const Settings& settings) {
   std::ostringstream text;
   if (!(settings.sigma >= 0) || !std::isfinite(settings.sigma))
@@ -80,15 +84,15 @@ Filtered nonlocal_means(const Image& noisy, const Settings& settings) {
   check(settings);
   const Clock::time_point start = Clock::now();
   Filtered result;
-  result.embedding = embed_patches(noisy);
+  result.embedding = embed_patches(noisy, threads_of(settings));
   result.image = Image(noisy.height, noisy.width, noisy.channels);
   result.logsumexp.resize(static_cast<size_t>(noisy.height * noisy.width));
 
   using nearfield::Tensor;
   const int64_t h = noisy.height, w = noisy.width, dim = result.embedding.dim;
   const Clock::time_point attention_start = Clock::now();
-  nearfield::forward(search_window(), Tensor::of(result.embedding.query.data(), {1, h, w, 1, dim}),
-                     Tensor::of(result.embedding.key.data(), {1, h, w, 1, dim}),
+  nearfield::forward(search_window(), Tensor::of(result.embedding.query.get(), {1, h, w, 1, dim}),
+                     Tensor::of(result.embedding.key.get(), {1, h, w, 1, dim}),
                      Tensor::of(noisy.pixels.data(), {1, h, w, 1, noisy.channels}),
                      Tensor::of(result.image.pixels.data(), {1, h, w, 1, noisy.channels}),
                      Tensor::of(result.logsumexp.data(), {1, h, w, 1}), with_scale(settings));

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "image.h"
@@ -28,12 +29,13 @@ std::vector<double> patch_weights();
 constexpr int64_t reflect(int64_t x, int64_t n) { return x < 0 ? -x : (x < n ? x : 2 * (n - 1) - x); }
 
 struct Embedding {
-  int64_t dim = 0;                // kPatchSize^2 * channels + 1
-  std::vector<float> query, key;  // row-major (height, width, dim)
+  int64_t pixels = 0, dim = 0;          // dim: kPatchSize^2 * channels + 1
+  std::unique_ptr<float[]> query, key;  // row-major (pixels, dim)
 };
 
-// Throws std::invalid_argument if the image is smaller than kMinSide on an axis.
-Embedding embed_patches(const Image& image);
+// Throws std::invalid_argument if the image is smaller than kMinSide on an axis. The result is the same for any number
+// of threads, which is at least 1.
+Embedding embed_patches(const Image& image, int64_t threads = 1);
 
 // The scale of attention for filtering strength h, in the units of the pixels.
 constexpr double attention_scale(double h) { return 2 / (h * h); }

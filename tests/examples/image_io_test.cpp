@@ -14,6 +14,7 @@ namespace {
 
 using test::PngSpec;
 using test::TemporaryDirectory;
+using test::write_any_png;
 
 // The message if the file is refused, "" if it is read.
 std::string refusal(const std::string& path) {

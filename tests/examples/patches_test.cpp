@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <random>
+#include <cstring>
 #include <stdexcept>
 
 #include "literal_nonlocal_means.h"
@@ -65,12 +65,26 @@ TEST(Patches, TooSmallImageIsNamed) {
 }
 
 TEST(Patches, BrightnessDoesNotCostPrecision) {
-  // The mean is subtracted: with 100 added to every pixel, the keys stay as small as they were.
+  // The mean is subtracted: with 64 added to every pixel, the keys stay as small as they were.
   Image image = test::synthetic(12, 12, 1);
   const Embedding before = embed_patches(image);
   for (float& value : image.pixels) value += 64;
   const Embedding after = embed_patches(image);
-  for (size_t i = 0; i < before.key.size(); ++i) ASSERT_NEAR(before.key[i], after.key[i], 2e-5) << i;
+  for (size_t i = 0; i < static_cast<size_t>(before.pixels * before.dim); ++i)
+    ASSERT_NEAR(before.key[i], after.key[i], 2e-5) << i;
+}
+
+TEST(Patches, ThreadsDoNotChangeABit) {
+  Image image = test::synthetic(7, 9, 3);
+  add_noise(image, 0.1, 14);
+  const Embedding one = embed_patches(image);
+  for (int64_t threads : {2, 5, 40}) {
+    const Embedding many = embed_patches(image, threads);
+    ASSERT_EQ(many.pixels * many.dim, one.pixels * one.dim);
+    const auto bytes = static_cast<size_t>(one.pixels * one.dim) * sizeof(float);
+    EXPECT_EQ(std::memcmp(one.query.get(), many.query.get(), bytes), 0) << threads;
+    EXPECT_EQ(std::memcmp(one.key.get(), many.key.get(), bytes), 0) << threads;
+  }
 }
 
 TEST(Patches, WeightsAreAGaussianOfSumOne) {

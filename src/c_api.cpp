@@ -90,9 +90,11 @@ void copy_out(const nf_explanation& from, nf_explanation* to) {
 core::Isa checked_isa(int32_t isa) {
   if (nf_isa_name(isa) == nullptr) {
     std::string known;
-    for (int32_t i = 0; nf_isa_name(i) != nullptr; ++i)
-      known += core::concat(i == 0 ? "" : ", ", i, " (", nf_isa_name(i), ")");
-    core::invalid_argument("isa=", isa, ": must be one of ", known);
+    for (int32_t i = 0; nf_isa_name(i) != nullptr; ++i) {
+      const char* const before = i == 0 ? "" : nf_isa_name(i + 1) != nullptr ? ", " : " or ";
+      known += core::concat(before, i, " (", nf_isa_name(i), ")");
+    }
+    core::invalid_argument("isa=", isa, ": must be ", known);
   }
   const auto wanted = static_cast<core::Isa>(isa);
   if (wanted == core::Isa::automatic) return core::select_isa();

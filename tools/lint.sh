@@ -30,12 +30,13 @@ check_python() {
   .venv/bin/python -m ruff format --quiet --check "${python_files[@]}" || complain 'python: run ruff format'
 }
 
-# An include may point down or sideways: base < pattern < plan < engine < dispatch < faces. Engines see patterns only
+# An include may point down or sideways: base < pattern < plan < engine < dispatch < faces; check/
+# stands beside the faces and is used by tests and the program. Engines see patterns only
 # through plans and engine/problem.h; only the reference, which executes no plan, reads them itself. Public headers and
 # examples stand on nearfield/ alone.
 check_layers() {
   awk '
-    BEGIN { split("base pattern plan engine dispatch", names); for (i in names) rank[names[i]] = i; kFace = 6 }
+    BEGIN { split("base pattern plan engine dispatch check", names); for (i in names) rank[names[i]] = i; }
     FNR == 1 { layer = FILENAME; sub(/^src\//, "", layer); face = !sub(/\/.*/, "", layer) && FILENAME ~ /^src\// }
     /^[ \t]*#[ \t]*include[ \t]*["<]/ {
       target = $0; gsub(/^[^"<]*["<]|[">].*/, "", target)

@@ -28,7 +28,7 @@ struct RandomProblemOptions {
   int64_t max_head_dim = 512;        // at least 1
   int64_t max_pairs = 200000;        // batch * heads * sum of window sizes, additional keys included
   int64_t max_multiplies = 1000000;  // pairs * (head_dim + head_dim_v + 16): about a millisecond of a plain engine
-  Threading threading;
+  Threading threading{};
 };
 
 class RandomProblem {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <numeric>
 #include <utility>
 
 namespace nearfield::core {
@@ -25,15 +24,21 @@ struct Term {
   Wide factor, most;
 };
 
+// Keeps the largest factor first.
+void insert(Term* terms, int& count, const Term& term) {
+  int i = count++;
+  for (; i > 0 && terms[i - 1].factor < term.factor; --i) terms[i] = terms[i - 1];
+  terms[i] = term;
+}
+
 // Are there x_i in [0, most_i] with low <= sum of factor_i * x_i <= high? All factors are positive.
 class BoundedEquation {
  public:
   void add(Wide factor, Wide most) {
-    if (most > 0) terms_[count_++] = {factor, most};
+    if (most > 0) insert(terms_, count_, {factor, most});
   }
 
   bool solvable(Wide low, Wide high) {
-    std::sort(terms_, terms_ + count_, [](const Term& a, const Term& b) { return a.factor > b.factor; });
     merge_equal_factors();
     sum_[count_] = divisor_[count_] = 0;
     for (int i = count_ - 1; i >= 0; --i) {
@@ -115,7 +120,7 @@ class BoundedEquation {
 // Bytes that a view's elements begin at: first + sum of factor_i * x_i, where 0 <= x_i <= most_i and factor_i >= 0.
 struct Extent {
   Wide first = 0, last = 0;
-  Term terms[kMaxDims];
+  Term terms[kMaxDims] = {};
   int count = 0;
   bool empty = false;
   bool absurd = false;  // larger than any memory
@@ -135,7 +140,7 @@ Extent extent_of(const TensorView& view) {
       continue;
     }
     (stride < 0 ? e.first : e.last) += reach * element;  // a reversed dimension begins at its other end
-    e.terms[e.count++] = {(stride < 0 ? -stride : stride) * element, most};
+    insert(e.terms, e.count, {(stride < 0 ? -stride : stride) * element, most});
   }
   return e;
 }
@@ -161,22 +166,21 @@ bool may_overlap(const TensorView& a, const TensorView& b) {
 }
 
 bool overlaps_itself(const TensorView& view) {
-  Extent e = extent_of(view);
+  const Extent e = extent_of(view);
   if (e.empty) return false;
   if (e.absurd) return true;
   // Elements lie whole elements apart, so two indices meet exactly if their difference d, with |d_i| <= most_i and not
   // all 0, has sum of factor_i * d_i = 0. Let i be the largest factor's dimension with d_i != 0; say d_i > 0, else swap
   // the two. With d_i = 1 + x and d_j = x_j - most_j this is
   //   factor_i * x + sum of factor_j * x_j = sum of factor_j * most_j - factor_i    over j with smaller factors.
-  std::sort(e.terms, e.terms + e.count, [](const Term& a, const Term& b) { return a.factor < b.factor; });
   Wide below = 0;  // sum of factor_j * most_j
-  for (int i = 0; i < e.count; ++i) {
+  for (int i = e.count - 1; i >= 0; --i) {
     const Term& term = e.terms[i];
     if (term.factor == 0) return true;
     if (term.factor <= below) {
       BoundedEquation equation;
       equation.add(term.factor, term.most - 1);
-      for (int j = 0; j < i; ++j) equation.add(e.terms[j].factor, 2 * e.terms[j].most);
+      for (int j = i + 1; j < e.count; ++j) equation.add(e.terms[j].factor, 2 * e.terms[j].most);
       if (equation.solvable(below - term.factor, below - term.factor)) return true;
     }
     below += term.factor * term.most;

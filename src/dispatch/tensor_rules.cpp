@@ -1,6 +1,7 @@
 #include "dispatch/tensor_rules.h"
 
 #include <cmath>
+#include <sstream>
 #include <string>
 
 #include "base/error.h"
@@ -17,9 +18,10 @@ std::string text_of(int32_t dtype) {
 }
 
 std::string list_of(const DimRules& rules) {
-  std::string text = "(";
-  for (int d = 0; d < rules.count; ++d) text += (d > 0 ? std::string(", ") : std::string()) + rules.dims[d].name;
-  return text + ")";
+  std::ostringstream text;
+  for (int d = 0; d < rules.count; ++d) text << (d == 0 ? "(" : ", ") << rules.dims[d].name;
+  text << ")";
+  return text.str();
 }
 
 void check_dtype(const char* name, int32_t dtype, const DTypeRule& rule) {
@@ -32,9 +34,9 @@ void check_dtype(const char* name, int32_t dtype, const DTypeRule& rule) {
   }
   for (int i = 0; i < rule.count; ++i)
     if (rule.allowed[i] == given) return;
-  std::string allowed = name_of(rule.allowed[0]);
-  if (rule.count == 2) allowed += std::string(" or ") + name_of(rule.allowed[1]);
-  invalid_argument(name, ".dtype=", text_of(dtype), ": must be ", allowed, rule.because);
+  const bool two = rule.count == 2;
+  invalid_argument(name, ".dtype=", text_of(dtype), ": must be ", name_of(rule.allowed[0]), two ? " or " : "",
+                   two ? name_of(rule.allowed[1]) : "", rule.because);
 }
 
 void check_sizes(const char* name, const nf_tensor& tensor, const DimRules& rules) {
@@ -126,9 +128,9 @@ void check_weights(const char* name, const TensorView& weights) {
   while (true) {
     const double weight = load_double(weights.at(element), weights.dtype);
     if (!(weight >= 0 && std::isfinite(weight))) {
-      std::string where;
-      for (int d = 0; d < weights.rank; ++d) where += "[" + std::to_string(index[d]) + "]";
-      invalid_argument(name, where, "=", weight, ": must be finite and at least 0");
+      std::ostringstream where;
+      for (int d = 0; d < weights.rank; ++d) where << "[" << index[d] << "]";
+      invalid_argument(name, where.str(), "=", weight, ": must be finite and at least 0");
     }
     int d = weights.rank - 1;
     for (; d >= 0; --d) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -60,11 +61,27 @@ TEST(CApi, MeasuresPeakOrSaysWhyNot) {
   EXPECT_EQ(nf_measure_peak(NF_ISA_PORTABLE, NF_BFLOAT16, 0.01, &gflops), NF_INVALID_ARGUMENT);
   EXPECT_STREQ(nf_last_error(), "dtype=2: must be NF_FLOAT32 or NF_FLOAT64");
   EXPECT_EQ(nf_measure_peak(99, NF_FLOAT32, 0.01, &gflops), NF_INVALID_ARGUMENT);
-  EXPECT_STREQ(nf_last_error(), "isa=99: must be one of 0 (auto), 1 (portable), 2 (avx2)");
+  EXPECT_STREQ(nf_last_error(), "isa=99: must be 0 (auto), 1 (portable) or 2 (avx2)");
   EXPECT_EQ(nf_measure_peak(NF_ISA_PORTABLE, NF_FLOAT32, kNan, &gflops), NF_INVALID_ARGUMENT);
   EXPECT_STREQ(nf_last_error(), "seconds=nan: must be in (0, 60]");
   EXPECT_EQ(nf_measure_peak(NF_ISA_PORTABLE, NF_FLOAT32, 0.01, nullptr), NF_INVALID_ARGUMENT);
   EXPECT_STREQ(nf_last_error(), "gflops: must not be NULL");
+}
+
+TEST(CApi, ABadIsaInTheEnvironmentIsAnErrorWhereItMatters) {
+  const char* const before = std::getenv("NEARFIELD_ISA");
+  const std::string kept = before != nullptr ? before : "";
+  setenv("NEARFIELD_ISA", "sse9", 1);
+  EXPECT_EQ(nf_selected_isa(), NF_ISA_AUTO);
+  EXPECT_STREQ(nf_last_error(), "NEARFIELD_ISA=sse9: must be one of auto, portable, avx2");
+  Grid grid;
+  nf_options options = nf_default_options();
+  EXPECT_EQ(grid.forward(&options), NF_INVALID_ARGUMENT);
+  options.isa = NF_ISA_PORTABLE;
+  EXPECT_EQ(grid.forward(&options), NF_OK) << nf_last_error();
+  setenv("NEARFIELD_ISA", "portable", 1);
+  EXPECT_EQ(nf_selected_isa(), NF_ISA_PORTABLE);
+  before != nullptr ? setenv("NEARFIELD_ISA", kept.c_str(), 1) : unsetenv("NEARFIELD_ISA");
 }
 
 // ---- both passes, by hand

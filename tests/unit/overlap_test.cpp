@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <map>
 #include <random>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,10 +28,10 @@ TensorView view_at(int64_t offset, DType dtype, std::initializer_list<int64_t> s
 }
 
 std::string describe(const TensorView& view) {
-  std::string text = "data " + std::to_string(reinterpret_cast<uintptr_t>(view.data)) + " " + name_of(view.dtype);
-  for (int d = 0; d < view.rank; ++d)
-    text += " " + std::to_string(view.sizes[d]) + "x" + std::to_string(view.strides[d]);
-  return text;
+  std::ostringstream text;
+  text << "data " << view.data << " " << name_of(view.dtype);
+  for (int d = 0; d < view.rank; ++d) text << " " << view.sizes[d] << "x" << view.strides[d];
+  return text.str();
 }
 
 // How often the elements of a view touch each byte.

@@ -259,5 +259,107 @@ TEST(Plan, RandomProblemsMatchTheDefinition) {
   }
 }
 
+Pattern pattern_of(std::vector<NeighborhoodAxis> axes) {
+  Pattern pattern;
+  pattern.rank = static_cast<int>(axes.size());
+  for (int a = 0; a < pattern.rank; ++a) pattern.axes[a] = axes[static_cast<size_t>(a)];
+  return pattern;
+}
+
+NeighborhoodAxis axis_of(int64_t length, int64_t kernel_size, int64_t stride = 1, int64_t dilation = 1) {
+  return {length, length, kernel_size, stride, dilation};
+}
+
+std::string message_of(const Pattern& pattern, const TileShape& shape) {
+  try {
+    const Plan plan(pattern, shape);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), Status::invalid_argument);
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Plan, EmptyAxesHaveNoTiles) {
+  for (const bool transposed : {false, true}) {
+    const Plan plan(pattern_of({axis_of(5, 3), axis_of(0, 3, 1, 2)}), {{2, 2, 1}, {4, 4, 1}}, transposed);
+    EXPECT_EQ(plan.tile_count(), 0);
+    EXPECT_EQ(plan.axis(1).classes, 0);
+    EXPECT_EQ(plan.statistics().useful_pairs, 0);
+    EXPECT_EQ(plan.statistics().executed_pairs, 0);
+    EXPECT_EQ(plan.statistics().waste(), 1.0);
+  }
+}
+
+TEST(Plan, DilationBeyondTheAxisMakesEveryTokenAClass) {
+  const Plan plan(pattern_of({axis_of(5, 3, 1, 9)}), {{4, 1, 1}, {4, 1, 1}});
+  EXPECT_EQ(plan.axis(0).classes, 5);
+  EXPECT_EQ(plan.tile_count(), 5);
+  EXPECT_EQ(plan.statistics().useful_pairs, 5);
+  EXPECT_EQ(plan.statistics().masked_steps, 0);
+  for (int64_t i = 0; i < 5; ++i) EXPECT_EQ(plan.tile(i).residue[0], i);
+}
+
+TEST(Plan, ClassesOfTwoLengths) {
+  const Plan plan(pattern_of({axis_of(11, 3, 1, 4)}), {{2, 1, 1}, {8, 1, 1}});
+  EXPECT_EQ(plan.axis(0).classes, 4);
+  EXPECT_EQ(plan.axis(0).long_classes, 3);
+  EXPECT_EQ(plan.axis(0).table(2).near, 3);
+  EXPECT_EQ(plan.axis(0).table(3).near, 2);
+  EXPECT_EQ(plan.axis(0).tiles(), 3 * 2 + 1);
+}
+
+TEST(Plan, BlockedWindowsNeedNoMask) {
+  const Plan plan(pattern_of({axis_of(32, 8, 8), axis_of(32, 8, 8)}), {{8, 8, 1}, {8, 8, 1}});
+  EXPECT_EQ(plan.statistics().masked_steps, 0);
+  EXPECT_EQ(plan.statistics().masked_keys, 0);
+  EXPECT_EQ(plan.statistics().full_steps, 16);
+  EXPECT_EQ(plan.statistics().waste(), 1.0);
+}
+
+// Far from the border a 4x4 tile of a 7x7 window visits 10x10 keys, and a 1x16 tile 7x22.
+TEST(Plan, WasteOfLargeGridsApproachesTheInterior) {
+  const Pattern pattern = pattern_of({axis_of(1024, 7), axis_of(1024, 7)});
+  const Plan square(pattern, {{4, 4, 1}, {10, 10, 1}}), line(pattern, {{1, 16, 1}, {7, 22, 1}});
+  EXPECT_NEAR(square.statistics().waste(), 100.0 / 49, 0.02);
+  EXPECT_NEAR(line.statistics().waste(), 154.0 / 49, 0.02);
+}
+
+TEST(Plan, MemoryIsTheSumOfTheAxes) {
+  const TileShape cube{{2, 4, 2}, {4, 4, 8}}, square{{4, 4, 1}, {8, 8, 1}};
+  const Plan volume(pattern_of({axis_of(30, 18), axis_of(48, 24), axis_of(80, 24)}), cube);
+  const Plan image(pattern_of({axis_of(1024, 7), axis_of(1024, 7)}), square);
+  EXPECT_LT(volume.bytes(), size_t{100} << 10);
+  EXPECT_LT(image.bytes(), size_t{200} << 10);
+  EXPECT_EQ(volume.statistics().useful_pairs, int64_t{30 * 48 * 80} * (18 * 24 * 24));
+}
+
+TEST(Plan, NamesWhatIsWrong) {
+  const Pattern pattern = pattern_of({axis_of(5, 3), axis_of(5, 3)});
+  EXPECT_EQ(message_of(pattern, {{1, 0, 1}, {1, 1, 1}}), "tile.near[1]=0: must be at least 1");
+  EXPECT_EQ(message_of(pattern, {{1, 1, 1}, {-2, 1, 1}}), "tile.far[0]=-2: must be at least 1");
+  EXPECT_EQ(message_of(Pattern{}, {}), "rank=0: must be 1, 2 or 3");
+}
+
+// Only the counts are large: three axes of global attention.
+TEST(Plan, StatisticsBeyond64BitsAreAnError) {
+  const NeighborhoodAxis axis = axis_of(4096, 4096);
+  const TileShape whole{{4096, 4096, 4096}, {4096, 4096, 4096}};
+  const int64_t square = int64_t{1} << 48;
+  EXPECT_EQ(Plan(pattern_of({axis, axis}), whole).statistics().useful_pairs, square);
+  EXPECT_NE(message_of(pattern_of({axis, axis, axis}), whole).find("exceeds 64 bits"), std::string::npos);
+}
+
+TEST(Plan, ARuleThatGoesBackwardsIsAnInternalError) {
+  NeighborhoodAxis axis = axis_of(8, 1, 4);  // a stride beyond the window is refused long before
+  axis.is_causal = true;
+  try {
+    const Plan plan(pattern_of({axis}), {});
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), Status::internal_error);
+  }
+}
+
 }  // namespace
 }  // namespace nearfield::core

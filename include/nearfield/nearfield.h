@@ -17,6 +17,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #if defined(NEARFIELD_STATIC)
 #define NF_API
@@ -48,8 +49,10 @@ typedef enum nf_status {
   NF_INTERNAL_ERROR = 4
 } nf_status;
 
-/* The message of this thread's last failed call; "" if none failed yet. Valid until this thread's next call. */
+/* The message of this thread's last failed call; "" if none failed yet. A call that succeeds leaves it alone. Valid
+ * until this thread's next call. */
 NF_API const char* nf_last_error(void);
+/* "ok", "invalid_argument", ...; NULL outside the enumeration. */
 NF_API const char* nf_status_name(nf_status status);
 /* "major.minor.patch" of the library that is running. */
 NF_API const char* nf_version(void);
@@ -106,9 +109,23 @@ typedef struct nf_neighborhood {
   int32_t boundary[NF_MAX_GRID_RANK]; /* nf_boundary */
 } nf_neighborhood;
 
-/* A neighborhood of the given windows with stride 1, dilation 1, not causal, clamped. It checks nothing: the call
- * that uses it does. */
-NF_API nf_neighborhood nf_make_neighborhood(int32_t rank, const int64_t* kernel_size);
+/* A neighborhood of the given windows (rank of them) with stride 1, dilation 1, not causal, clamped. It checks nothing:
+ * the call that uses it does. Inline, as nf_default_options is: a struct that the library returned by value would have
+ * the library's size, not the caller's. From other languages zero the struct, then set struct_size and the fields. */
+static inline nf_neighborhood nf_make_neighborhood(int32_t rank, const int64_t* kernel_size) {
+  nf_neighborhood result;
+  int32_t axis;
+  memset(&result, 0, sizeof result);
+  result.pattern.struct_size = sizeof result;
+  result.pattern.kind = NF_NEIGHBORHOOD;
+  result.pattern.rank = rank;
+  for (axis = 0; axis < rank && axis < NF_MAX_GRID_RANK; ++axis) {
+    result.kernel_size[axis] = kernel_size[axis];
+    result.stride[axis] = 1;
+    result.dilation[axis] = 1;
+  }
+  return result;
+}
 
 /* ---- modifiers --------------------------------------------------------------------------------------------- */
 
@@ -141,7 +158,7 @@ typedef enum nf_kernel {
 } nf_kernel;
 
 /* Runs body(body_context, i) once for every i in [0, count), in any order, on any threads; returns when all are done.
- */
+ * It must not fail. */
 typedef void (*nf_parallel_for)(void* context, int64_t count, void (*body)(void* body_context, int64_t index),
                                 void* body_context);
 
@@ -156,11 +173,17 @@ typedef struct nf_options {
   int32_t reserved;             /* 0 */
   nf_parallel_for parallel_for; /* NULL: the library's own pool */
   void* parallel_for_context;
-  void* workspace; /* NULL: the library allocates; else at least nf_forward_workspace() bytes */
-  size_t workspace_size;
+  void* workspace;       /* NULL: the library allocates; else nf_forward_workspace() bytes at any alignment */
+  size_t workspace_size; /* of nf_forward; one workspace serves one call at a time */
 } nf_options;
 
-NF_API nf_options nf_default_options(void);
+/* All zero but struct_size. */
+static inline nf_options nf_default_options(void) {
+  nf_options result;
+  memset(&result, 0, sizeof result);
+  result.struct_size = sizeof result;
+  return result;
+}
 
 /* ---- attention --------------------------------------------------------------------------------------------- */
 
@@ -171,7 +194,8 @@ NF_API nf_status nf_forward(const nf_pattern* pattern, const nf_tensor* query, c
                             const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
                             const nf_tensor* out, const nf_tensor* logsumexp);
 
-/* Bytes of scratch that nf_forward needs for this problem, for all threads together. */
+/* Bytes of scratch that nf_forward needs for this problem with these options, for all threads together: 0 where it
+ * needs none. Data pointers may be NULL. */
 NF_API nf_status nf_forward_workspace(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key,
                                       const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
                                       size_t* bytes);
@@ -199,9 +223,9 @@ NF_API nf_status nf_backward(const nf_pattern* pattern, const nf_tensor* query, 
 
 typedef struct nf_explanation {
   size_t struct_size;
-  int32_t engine; /* nf_engine */
-  int32_t isa;    /* nf_isa */
-  int32_t kernel; /* nf_kernel */
+  int32_t engine; /* nf_engine; NF_ENGINE_AUTO if nothing runs (empty batch or grid) */
+  int32_t isa;    /* nf_isa; NF_ISA_AUTO where the engine has none (reference) */
+  int32_t kernel; /* nf_kernel; likewise */
   int32_t num_threads;
   int64_t tile[NF_MAX_GRID_RANK];   /* queries of a tile, per axis; for the band kernel a run of adjacent queries */
   int64_t step[NF_MAX_GRID_RANK];   /* keys of a step at most, per axis */
@@ -215,16 +239,19 @@ typedef struct nf_explanation {
   char reason[512];         /* one or two sentences: why this engine, kernel and tile */
 } nf_explanation;
 
-/* Validates like nf_forward (data pointers may be NULL here) and says what it would do. */
+/* Validates like nf_forward (data pointers may be NULL here) and says what it would do. Set explanation->struct_size
+ * first; the fields that lie within it are written. */
 NF_API nf_status nf_explain(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key,
                             const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
                             nf_explanation* explanation);
 
 /* CPU model as the operating system reports it. */
 NF_API const char* nf_cpu_model(void);
-/* Threads that num_threads = 0 gives. */
+/* Threads that num_threads = 0 gives; 0 if NEARFIELD_NUM_THREADS is no positive integer (nf_last_error() says so, and
+ * so does every call that relies on it). */
 NF_API int32_t nf_default_num_threads(void);
-/* Names are NULL outside the enumerations. */
+/* "auto", "avx2", "float32", ...; NULL outside the enumerations. All strings that functions return live as long as the
+ * library (nf_last_error's excepted). */
 NF_API const char* nf_isa_name(int32_t isa);
 NF_API const char* nf_engine_name(int32_t engine);
 NF_API const char* nf_kernel_name(int32_t kernel);
@@ -232,10 +259,11 @@ NF_API const char* nf_dtype_name(int32_t dtype);
 /* NULL if it can run on this machine, else one sentence saying why not. */
 NF_API const char* nf_isa_unavailable(int32_t isa);
 NF_API const char* nf_engine_unavailable(int32_t engine);
-/* The instruction set that NF_ISA_AUTO gives. */
+/* The instruction set that NF_ISA_AUTO gives; NF_ISA_AUTO itself if NEARFIELD_ISA names an unknown or unavailable one
+ * (likewise). */
 NF_API int32_t nf_selected_isa(void);
 /* This machine's own peak on one thread: multiply-adds of independent registers, in GFLOP/s, measured for about
- * `seconds` with the given instruction set. Takes dtype NF_FLOAT32 or NF_FLOAT64. */
+ * `seconds` (0 < seconds <= 60) with the given instruction set. Takes dtype NF_FLOAT32 or NF_FLOAT64. */
 NF_API nf_status nf_measure_peak(int32_t isa, int32_t dtype, double seconds, double* gflops);
 
 #ifdef __cplusplus

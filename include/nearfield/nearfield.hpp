@@ -1,20 +1,29 @@
 // nearfield: local attention for every grid. The C++20 face: header-only over the C ABI of nearfield.h, which has the
-// shapes and rules. Failed calls throw nearfield::Error.
+// shapes and rules. Failed calls throw nearfield::Error with the C ABI's message.
 //
-//   using namespace nearfield;
-//   std::vector<float> q(n), k(n), v(n), o(n);
-//   auto view = [&](std::vector<float>& x) { return Tensor::of(x.data(), {1, 56, 56, 2, 32}); };
-//   forward(neighborhood({7, 7}), view(q), view(k), view(v), view(o));
+//   namespace nf = nearfield;
+//   const std::vector<int64_t> shape = {1, 56, 56, 2, 32};                   // batch, *grid, heads, head_dim
+//   std::vector<float> query(1 * 56 * 56 * 2 * 32), key(query), value(query), out(query);
+//   nf::forward(nf::neighborhood({7, 7}), nf::Tensor::of(query, shape), nf::Tensor::of(key, shape),
+//               nf::Tensor::of(value, shape), nf::Tensor::of(out, shape));
+//
+//   auto pattern = nf::neighborhood({7, 7}).dilation({2, 2}).boundary({NF_CLAMP, NF_WRAP});
+//   auto options = nf::Options().with_scale(0.5).with_threads(4);
+//   nf::forward(pattern, q, k, v, out, logsumexp, options, {.key_mask = mask, .bias = bias});
+//   std::cout << nf::to_string(nf::explain(pattern, q, k, v, options)) << '\n';
+//
+// Everything that takes a list of numbers takes {7, 7}, a std::vector, std::array or std::span.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
+#include <ranges>
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -31,107 +40,173 @@ class Error : public std::runtime_error {
   nf_status status_;
 };
 
+// Numbers for the duration of a call; it owns nothing.
+template <class T>
+class ListOf : public std::span<const T> {
+ public:
+  ListOf(std::initializer_list<T> values) : std::span<const T>(values.begin(), values.size()) {}
+  template <std::ranges::contiguous_range Range>
+  requires std::is_convertible_v<const Range&, std::span<const T>> ListOf(const Range& values)
+      : std::span<const T>(values) {}
+};
+
 namespace detail {
+
 inline void check(nf_status status) {
   if (status != NF_OK) throw Error(status, nf_last_error());
 }
+[[noreturn]] inline void refuse(const std::string& message) { throw Error(NF_INVALID_ARGUMENT, message); }
+
 template <class T>
 constexpr nf_dtype dtype_of() {
-  if constexpr (std::is_same_v<std::remove_const_t<T>, double>) return NF_FLOAT64;
-  if constexpr (std::is_same_v<std::remove_const_t<T>, float>) return NF_FLOAT32;
-  if constexpr (std::is_same_v<std::remove_const_t<T>, bool>) return NF_BOOL;
-  static_assert(std::is_same_v<std::remove_const_t<T>, double> || std::is_same_v<std::remove_const_t<T>, float> ||
-                    std::is_same_v<std::remove_const_t<T>, bool>,
-                "give the dtype of 16-bit memory explicitly");
+  constexpr bool is_mask = std::is_same_v<T, bool> || std::is_same_v<T, unsigned char>;
+  static_assert(std::is_same_v<T, double> || std::is_same_v<T, float> || is_mask,
+                "Tensor::of takes double, float, bool and unsigned char; give other memory's dtype: Tensor(memory, "
+                "NF_BFLOAT16, shape)");
+  return is_mask ? NF_BOOL : std::is_same_v<T, double> ? NF_FLOAT64 : NF_FLOAT32;
 }
+
 }  // namespace detail
 
-// A strided view of memory that the caller owns. Row-major unless strides (in elements) are given.
+// A strided view of memory that the caller owns. The memory of outputs is written to, be it const or not.
 struct Tensor : nf_tensor {
-  Tensor(const void* memory, nf_dtype type, std::span<const int64_t> shape) : nf_tensor{} {
+  // Row-major.
+  Tensor(const void* memory, nf_dtype type, ListOf<int64_t> shape) : nf_tensor{} {
     set_shape(memory, type, shape);
-    int64_t stride = 1;
+    uint64_t stride = 1;  // unsigned: the call that uses the view refuses sizes that overflow
     for (int i = this->rank - 1; i >= 0; --i) {
-      strides[i] = stride;
-      stride *= sizes[i];
+      strides[i] = static_cast<int64_t>(stride);
+      stride *= static_cast<uint64_t>(sizes[i]);
     }
   }
-  Tensor(const void* memory, nf_dtype type, std::initializer_list<int64_t> shape)
-      : Tensor(memory, type, std::span(shape.begin(), shape.size())) {}
-  Tensor(const void* memory, nf_dtype type, std::span<const int64_t> shape, std::span<const int64_t> steps)
-      : nf_tensor{} {
+  // Strides in elements.
+  Tensor(const void* memory, nf_dtype type, ListOf<int64_t> shape, ListOf<int64_t> steps) : nf_tensor{} {
     set_shape(memory, type, shape);
-    if (steps.size() != shape.size()) throw Error(NF_INVALID_ARGUMENT, "strides: one for each dimension is needed");
-    for (int i = 0; i < this->rank; ++i) strides[i] = steps[static_cast<size_t>(i)];
+    if (steps.size() != shape.size())
+      detail::refuse("strides: has " + std::to_string(steps.size()) + " values: must have one for each of the " +
+                     std::to_string(shape.size()) + " dimensions");
+    for (size_t i = 0; i < steps.size(); ++i) strides[i] = steps[i];
   }
+  // Row-major, of a pointer. Masks are bool or unsigned char.
   template <class T>
-  static Tensor of(T* memory, std::span<const int64_t> shape) {
-    return Tensor(memory, detail::dtype_of<T>(), shape);
+  static Tensor of(T* memory, ListOf<int64_t> shape) {
+    return Tensor(memory, detail::dtype_of<std::remove_cv_t<T>>(), shape);
   }
-  template <class T>
-  static Tensor of(T* memory, std::initializer_list<int64_t> shape) {
-    return Tensor(memory, detail::dtype_of<T>(), shape);
+  // Row-major, of a vector, array or span, which the shape must fill exactly.
+  template <std::ranges::contiguous_range Range>
+  requires std::ranges::borrowed_range<Range>
+  static Tensor of(Range&& memory, ListOf<int64_t> shape) {
+    const Tensor tensor = of(std::ranges::data(memory), shape);
+    uint64_t elements = 1;
+    for (int64_t size : shape) elements *= static_cast<uint64_t>(size);
+    if (elements != std::ranges::size(memory))
+      detail::refuse("shape: has " + std::to_string(elements) + " elements: must have the " +
+                     std::to_string(std::ranges::size(memory)) + " of its memory");
+    return tensor;
+  }
+  // The same memory with dimension order[i] as its i-th: (batch, heads, *grid, head_dim) memory becomes the
+  // (batch, *grid, heads, head_dim) that functions take by permuted({0, 2, 3, 1, 4}), without a copy.
+  Tensor permuted(ListOf<int> order) const {
+    Tensor result = *this;
+    const std::string rule = ": must name each of the " + std::to_string(rank) + " dimensions once";
+    uint32_t seen = 0;
+    if (order.size() != static_cast<size_t>(rank)) detail::refuse("order" + rule);
+    for (size_t i = 0; i < order.size(); ++i) {
+      if (order[i] < 0 || order[i] >= rank || (seen >> order[i] & 1U) != 0)
+        detail::refuse("order[" + std::to_string(i) + "]=" + std::to_string(order[i]) + rule);
+      seen |= 1U << order[i];
+      result.sizes[i] = sizes[order[i]];
+      result.strides[i] = strides[order[i]];
+    }
+    return result;
   }
 
  private:
-  void set_shape(const void* memory, nf_dtype type, std::span<const int64_t> shape) {
-    if (shape.size() > NF_MAX_DIMS) throw Error(NF_INVALID_ARGUMENT, "rank: a tensor has at most 6 dimensions");
+  void set_shape(const void* memory, nf_dtype type, ListOf<int64_t> shape) {
+    if (shape.size() > NF_MAX_DIMS)
+      detail::refuse("shape: has " + std::to_string(shape.size()) + " dimensions: must have at most 6");
     data = const_cast<void*>(memory);
     dtype = type;
     rank = static_cast<int32_t>(shape.size());
-    for (int i = 0; i < this->rank; ++i) sizes[i] = shape[static_cast<size_t>(i)];
+    for (size_t i = 0; i < shape.size(); ++i) sizes[i] = shape[i];
   }
 };
 
-// A neighborhood pattern; set fields, or chain: neighborhood({7, 7}).stride({2, 2}).causal({true, false}).
+// A neighborhood pattern: stride 1, dilation 1, not causal, clamped, unless set.
 class Neighborhood {
  public:
-  explicit Neighborhood(std::span<const int64_t> kernel_size) {
+  explicit Neighborhood(ListOf<int64_t> kernel_size) : spec_{} {
     if (kernel_size.empty() || kernel_size.size() > NF_MAX_GRID_RANK)
-      throw Error(NF_INVALID_ARGUMENT,
-                  "kernel_size: has " + std::to_string(kernel_size.size()) + " axes: must have 1, 2 or 3");
-    spec_ = nf_make_neighborhood(static_cast<int32_t>(kernel_size.size()), kernel_size.data());
+      detail::refuse("kernel_size: has " + std::to_string(kernel_size.size()) + " values: must have 1, 2 or 3");
+    spec_.pattern = {sizeof spec_, NF_NEIGHBORHOOD, static_cast<int32_t>(kernel_size.size())};
+    for (size_t axis = 0; axis < kernel_size.size(); ++axis) {
+      spec_.kernel_size[axis] = kernel_size[axis];
+      spec_.stride[axis] = spec_.dilation[axis] = 1;
+    }
   }
-  Neighborhood& stride(std::initializer_list<int64_t> values) { return set(spec_.stride, values, "stride"); }
-  Neighborhood& dilation(std::initializer_list<int64_t> values) { return set(spec_.dilation, values, "dilation"); }
-  Neighborhood& causal(std::initializer_list<bool> values) { return set(spec_.is_causal, values, "is_causal"); }
-  Neighborhood& boundary(std::initializer_list<nf_boundary> values) { return set(spec_.boundary, values, "boundary"); }
+  // One value for each axis.
+  Neighborhood& stride(ListOf<int64_t> values) { return set(spec_.stride, values, "stride"); }
+  Neighborhood& dilation(ListOf<int64_t> values) { return set(spec_.dilation, values, "dilation"); }
+  Neighborhood& causal(ListOf<bool> values) { return set(spec_.is_causal, values, "is_causal"); }
+  Neighborhood& boundary(ListOf<nf_boundary> values) { return set(spec_.boundary, values, "boundary"); }
+
   operator const nf_pattern*() const { return &spec_.pattern; }
   const nf_neighborhood& spec() const { return spec_; }
 
  private:
   template <class Field, class T>
-  Neighborhood& set(Field& field, std::initializer_list<T> values, const char* name) {
-    if (static_cast<int32_t>(values.size()) != spec_.pattern.rank)
-      throw Error(NF_INVALID_ARGUMENT, std::string(name) + ": has " + std::to_string(values.size()) +
-                                           " values: must have one for each of the " +
-                                           std::to_string(spec_.pattern.rank) + " axes");
-    int axis = 0;
-    for (T value : values) field[axis++] = static_cast<std::remove_reference_t<decltype(field[0])>>(value);
+  Neighborhood& set(Field (&field)[NF_MAX_GRID_RANK], ListOf<T> values, const char* name) {
+    if (values.size() != static_cast<size_t>(spec_.pattern.rank))
+      detail::refuse(std::string(name) + ": has " + std::to_string(values.size()) +
+                     " values: must have one for each of the " + std::to_string(spec_.pattern.rank) + " axes");
+    for (size_t axis = 0; axis < values.size(); ++axis) field[axis] = static_cast<Field>(values[axis]);
     return *this;
   }
   nf_neighborhood spec_;
 };
 
-inline Neighborhood neighborhood(std::span<const int64_t> kernel_size) { return Neighborhood(kernel_size); }
-inline Neighborhood neighborhood(std::initializer_list<int64_t> kernel_size) {
-  return Neighborhood(std::span(kernel_size.begin(), kernel_size.size()));
-}
+inline Neighborhood neighborhood(ListOf<int64_t> kernel_size) { return Neighborhood(kernel_size); }
 
-// nf_options with its defaults filled in.
+// nf_options with its defaults filled in. Set its fields, or chain.
 struct Options : nf_options {
-  Options() : nf_options(nf_default_options()) {}
+  Options() : nf_options{} { struct_size = sizeof(nf_options); }
   Options& with_scale(double value) {
     scale = value;
     has_scale = 1;
     return *this;
   }
+  Options& with_engine(nf_engine value) { return engine = value, *this; }
+  Options& with_isa(nf_isa value) { return isa = value, *this; }
+  Options& with_kernel(nf_kernel value) { return kernel = value, *this; }
+  Options& with_threads(int32_t count) { return num_threads = count, *this; }
+  // At least forward_workspace() bytes of the caller's; one call at a time may use them.
+  Options& with_workspace(std::span<std::byte> memory) {
+    workspace = memory.data();
+    workspace_size = memory.size();
+    return *this;
+  }
+  // run(count, body) calls body(i) once for every i in [0, count) and returns when all are done. It must outlive the
+  // options and not throw.
+  template <class Run>
+  Options& with_parallel_for(Run& run) {
+    parallel_for_context = &run;
+    parallel_for = [](void* context, int64_t count, void (*body)(void*, int64_t), void* body_context) {
+      (*static_cast<Run*>(context))(count, [=](int64_t index) { body(body_context, index); });
+    };
+    return *this;
+  }
 };
 
-// What may come with a call and usually doesn't. Tensors are views: the memory is the caller's.
+// What may come with a call and usually doesn't; nf_modifiers has the shapes.
 struct Modifiers {
-  std::optional<Tensor> additional_keys, additional_values, key_mask, key_weights, bias;
+  std::optional<Tensor> additional_keys = {}, additional_values = {}, key_mask = {}, key_weights = {}, bias = {};
   double softcap = 0;
+};
+
+// Where the gradients go; an absent one is not computed.
+struct Gradients {
+  std::optional<Tensor> query = {}, key = {}, value = {}, additional_keys = {}, additional_values = {},
+                        key_weights = {}, bias = {};
 };
 
 namespace detail {
@@ -145,7 +220,19 @@ inline nf_modifiers lower(const Modifiers& m) {
           pointer(m.bias),
           m.softcap};
 }
+inline nf_gradients lower(const Gradients& g) {
+  return {sizeof(nf_gradients),
+          pointer(g.query),
+          pointer(g.key),
+          pointer(g.value),
+          pointer(g.additional_keys),
+          pointer(g.additional_values),
+          pointer(g.key_weights),
+          pointer(g.bias)};
+}
 }  // namespace detail
+
+// ---- attention ---------------------------------------------------------------------------------------------------
 
 // out = attention(query, key, value) over the pattern; logsumexp too if given. See nf_forward.
 inline void forward(const nf_pattern* pattern, const Tensor& query, const Tensor& key, const Tensor& value,
@@ -155,28 +242,15 @@ inline void forward(const nf_pattern* pattern, const Tensor& query, const Tensor
   detail::check(nf_forward(pattern, &query, &key, &value, &m, &options, &out, detail::pointer(logsumexp)));
 }
 
-// Where the gradients go; an absent one is not computed.
-struct Gradients {
-  std::optional<Tensor> query, key, value, additional_keys, additional_values, key_weights, bias;
-};
-
-// Gradients of the forward. See nf_backward.
+// Gradients of the forward that gave out and logsumexp. See nf_backward.
 inline void backward(const nf_pattern* pattern, const Tensor& query, const Tensor& key, const Tensor& value,
                      const Tensor& out, const Tensor& logsumexp, const Tensor& dout, const Gradients& gradients,
                      const std::optional<Tensor>& dlogsumexp = {}, const Options& options = {},
                      const Modifiers& modifiers = {}) {
-  using detail::pointer;
   const nf_modifiers m = detail::lower(modifiers);
-  const nf_gradients g = {sizeof(nf_gradients),
-                          pointer(gradients.query),
-                          pointer(gradients.key),
-                          pointer(gradients.value),
-                          pointer(gradients.additional_keys),
-                          pointer(gradients.additional_values),
-                          pointer(gradients.key_weights),
-                          pointer(gradients.bias)};
-  detail::check(
-      nf_backward(pattern, &query, &key, &value, &m, &options, &out, &logsumexp, &dout, pointer(dlogsumexp), &g));
+  const nf_gradients g = detail::lower(gradients);
+  detail::check(nf_backward(pattern, &query, &key, &value, &m, &options, &out, &logsumexp, &dout,
+                            detail::pointer(dlogsumexp), &g));
 }
 
 // What forward would run and why. Data pointers may be null. See nf_explain.
@@ -189,13 +263,58 @@ inline nf_explanation explain(const nf_pattern* pattern, const Tensor& query, co
   return result;
 }
 
-// Bytes of scratch for nf_options.workspace.
+// Bytes for Options::with_workspace. Data pointers may be null.
 inline size_t forward_workspace(const nf_pattern* pattern, const Tensor& query, const Tensor& key, const Tensor& value,
                                 const Options& options = {}, const Modifiers& modifiers = {}) {
   size_t bytes = 0;
   const nf_modifiers m = detail::lower(modifiers);
   detail::check(nf_forward_workspace(pattern, &query, &key, &value, &m, &options, &bytes));
   return bytes;
+}
+
+// ---- the library and the machine ---------------------------------------------------------------------------------
+
+inline std::string_view version() { return nf_version(); }
+inline std::string_view cpu_model() { return nf_cpu_model(); }
+// What num_threads = 0 gives. An Error if NEARFIELD_NUM_THREADS is no positive integer.
+inline int default_num_threads() {
+  const int32_t threads = nf_default_num_threads();
+  if (threads == 0) detail::refuse(nf_last_error());
+  return threads;
+}
+
+// "avx2", "cpu", "band", "float32", ...; "unknown" outside the enumerations.
+inline std::string_view name(nf_isa isa) { return nf_isa_name(isa) ? nf_isa_name(isa) : "unknown"; }
+inline std::string_view name(nf_engine engine) { return nf_engine_name(engine) ? nf_engine_name(engine) : "unknown"; }
+inline std::string_view name(nf_kernel kernel) { return nf_kernel_name(kernel) ? nf_kernel_name(kernel) : "unknown"; }
+inline std::string_view name(nf_dtype dtype) { return nf_dtype_name(dtype) ? nf_dtype_name(dtype) : "unknown"; }
+inline std::string_view name(nf_status status) { return nf_status_name(status) ? nf_status_name(status) : "unknown"; }
+
+inline bool available(nf_isa isa) { return nf_isa_unavailable(isa) == nullptr; }
+inline bool available(nf_engine engine) { return nf_engine_unavailable(engine) == nullptr; }
+
+// What NF_ISA_AUTO gives. An Error if NEARFIELD_ISA names none that runs here.
+inline nf_isa selected_isa() {
+  const auto isa = static_cast<nf_isa>(nf_selected_isa());
+  if (isa == NF_ISA_AUTO) detail::refuse(nf_last_error());
+  return isa;
+}
+
+// GFLOP/s of one thread, from registers. See nf_measure_peak.
+inline double measure_peak(nf_isa isa = NF_ISA_AUTO, nf_dtype dtype = NF_FLOAT32, double seconds = 0.1) {
+  double gflops = 0;
+  detail::check(nf_measure_peak(isa, dtype, seconds, &gflops));
+  return gflops;
+}
+
+// One line: "engine=cpu isa=avx2 kernel=band threads=8 waste=1.05: why".
+inline std::string to_string(const nf_explanation& e) {
+  std::string text = "engine=" + std::string(name(static_cast<nf_engine>(e.engine)));
+  if (e.isa != NF_ISA_AUTO) text += " isa=" + std::string(name(static_cast<nf_isa>(e.isa)));
+  if (e.kernel != NF_KERNEL_AUTO) text += " kernel=" + std::string(name(static_cast<nf_kernel>(e.kernel)));
+  const std::string waste = std::to_string(e.waste);
+  return text + " threads=" + std::to_string(e.num_threads) + " waste=" + waste.substr(0, waste.find('.') + 3) + ": " +
+         e.reason;
 }
 
 }  // namespace nearfield

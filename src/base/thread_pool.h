@@ -17,12 +17,21 @@ struct Threading {
   void* context = nullptr;
 };
 
-// NEARFIELD_NUM_THREADS if it is a positive integer, else the cores that this process may use (its affinity mask).
+// More threads than this are never run, whatever is asked for.
+inline constexpr int32_t kMaxThreads = 1024;
+
+// NEARFIELD_NUM_THREADS if it is set (an Error unless it is a positive integer), else the cores that this process may
+// use (its affinity mask).
 int32_t default_num_threads();
 
-// Runs body on min(count, threading.num_threads) threads, the caller's among them. Safe under nested calls (an inner
-// call runs on the calling thread alone), concurrent callers, and in the child after fork(). An exception thrown by
-// body is rethrown here once all other indices have run or been abandoned.
+// Runs body on at most min(count, threading.num_threads) threads, the caller's among them; which thread runs an index
+// is decided as they go. Safe under nested calls (an inner call runs on the calling thread alone), concurrent callers
+// (each works through its own indices, helped by the workers that are free), and in the child after fork(), whose pool
+// starts anew. An exception thrown by body is rethrown here once all other indices have run or been abandoned.
+// Workers compute in the caller's floating-point environment (rounding, flushing of subnormals), so that results do
+// not depend on who computed them. With threading.function that is up to the function.
+// If body itself forks, the child runs what is left of the indices on its one thread, or, if another thread was in the
+// middle of one, gets an Error.
 void parallel_for_raw(const Threading& threading, int64_t count, void (*body)(void*, int64_t), void* body_context);
 
 template <class Body>

@@ -12,22 +12,6 @@
 namespace nearfield::core {
 namespace {
 
-struct Promise {
-  double out_max, out_l2, logsumexp, gradient_l2;
-  double smallest;  // what may underflow to 0
-};
-
-Promise promise_of(DType dtype) {
-  switch (dtype) {
-    case DType::float64: return {1e-12, 1e-12, 1e-12, 1e-11, 1e-300};
-    case DType::float32: return {2e-5, 2e-5, 2e-5, 1e-5, 1e-37};
-    case DType::bfloat16: return {2e-2, 4e-3, 1e-3, 1e-2, 1e-37};
-    case DType::float16: return {3e-3, 1e-3, 1e-3, 3e-3, 6e-8};
-    case DType::boolean: break;
-  }
-  throw Error(Status::internal_error, "boolean tensors have no tolerance");
-}
-
 struct Norms {
   double l2 = 0, max = 0;
 };
@@ -101,6 +85,17 @@ Tolerance gradient_tolerance(const Promise& promise, double grown, const DenseTe
 }
 
 }  // namespace
+
+Promise promise_of(DType dtype) {
+  switch (dtype) {
+    case DType::float64: return {1e-12, 1e-12, 1e-12, 1e-11, 1e-300};
+    case DType::float32: return {2e-5, 2e-5, 2e-5, 1e-5, 1e-37};
+    case DType::bfloat16: return {2e-2, 4e-3, 1e-3, 1e-2, 1e-37};
+    case DType::float16: return {3e-3, 1e-3, 1e-3, 3e-3, 6e-8};
+    case DType::boolean: break;
+  }
+  throw Error(Status::internal_error, "boolean tensors have no tolerance");
+}
 
 DenseTensor::DenseTensor(const TensorView& like, bool shared_batch) {
   if (!like) return;

@@ -19,6 +19,13 @@
 
 namespace nearfield::core {
 
+// One row of the table, before it grows.
+struct Promise {
+  double out_max = 0, out_l2 = 0, logsumexp = 0, gradient_l2 = 0;
+  double smallest = 0;  // what may underflow to 0
+};
+Promise promise_of(DType dtype);
+
 // A contiguous float64 tensor that owns its memory.
 struct DenseTensor {
   std::vector<double> values;

@@ -64,7 +64,7 @@ struct NeighborhoodAxis {
     const int64_t k = kernel_size, left = k / 2, right = k - 1 - left;
     if (is_causal) {
       // Seen by x >= y whose leader is at most y + k - 1; the last group's leader is n - 1.
-      const int64_t end = y + k - 1 >= n - 1 ? n : min_of(n, groups_led_up_to(y + k - 1) * stride);
+      const int64_t end = k >= n - y ? n : min_of(n, groups_led_up_to(y + k - 1) * stride);
       return {y, end - y};
     }
     if (wraps()) {

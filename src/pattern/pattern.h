@@ -13,6 +13,7 @@ inline constexpr int kMaxGridRank = 3;
 // What every axis rule offers, whatever its kind:
 //   queries, keys       tokens on this axis, on each side
 //   dilation            residue classes: token i is coordinate i / dilation of class i % dilation
+//   stride              queries in a group that mostly see the same keys; tiles cut at its multiples need fewer masks
 //   wraps               intervals are periodic
 //   phase               tiles begin at -phase (shifted runs); 0 elsewhere
 //   keys_of(n, x)       keys that query coordinate x sees, of the n in its class

@@ -31,7 +31,7 @@ struct Span {
 };
 
 // Far tokens [first, first + size) of one axis, never across the seam. `lap`: the un-reduced coordinate is
-// coordinate + lap * n (bias offsets need it).
+// coordinate + lap * n (bias offsets need it); 0, and without meaning, in a hull clipped to one lap.
 struct Piece {
   int64_t first = 0, size = 0, lap = 0;
 };
@@ -92,6 +92,8 @@ struct PlanStatistics {
   int64_t full_steps = 0, masked_steps = 0;
   int64_t useful_pairs = 0;    // pairs that the pattern asks for
   int64_t executed_pairs = 0;  // pairs that the steps' boxes hold
+  int64_t visited_keys = 0;    // far tokens of all steps' boxes: executed_pairs if every tile had one near token
+  int64_t masked_keys = 0;     // of these, in masked steps
   double waste() const {
     return useful_pairs == 0 ? 1.0 : static_cast<double>(executed_pairs) / static_cast<double>(useful_pairs);
   }
@@ -100,18 +102,22 @@ struct PlanStatistics {
 class Plan {
  public:
   // keep_laps: do not clip a wrapped hull to one lap. A key may then come once per lap (every pair still exactly
-  // once), and key + lap*n - query is the offset that a bias table needs.
+  // once), and key + lap*n - query is the offset that a bias table needs (transposed: key - query - lap*n).
+  // Errors: invalid_argument for a rank, an extent or statistics out of range, unsupported for a plan beyond 2^31
+  // steps of an axis, internal_error for an axis rule whose starts or ends ever decrease.
   Plan(const Pattern& pattern, const TileShape& shape, bool transposed = false, bool keep_laps = false);
 
   int rank() const { return rank_; }
   const TileShape& shape() const { return shape_; }
   bool transposed() const { return transposed_; }
+  bool keep_laps() const { return keep_laps_; }
   const PlanAxis& axis(int a) const { return axes_[a]; }
   const PlanStatistics& statistics() const { return statistics_; }
   size_t bytes() const;  // memory held by the tables
 
   int64_t tile_count() const { return statistics_.tiles; }
-  // Tiles are numbered with the last axis fastest; on an axis by residue, then along the class.
+  // Tiles are numbered with the last axis fastest; on an axis by residue, then along the class. 0 <= index <
+  // tile_count(). The tile points into this plan. Only the first rank() axes of tiles and steps are set.
   Tile tile(int64_t index) const;
   // Writes the tile's steps, last axis fastest. `steps` is the caller's own buffer, reused from tile to tile.
   void expand(const Tile& tile, std::vector<Step>& steps) const;

@@ -1,0 +1,59 @@
+# nearfield's front door. Every target brings what it needs (tools/setup.sh) and may be repeated or interrupted.
+SHELL := /bin/bash
+JOBS ?= $(shell nproc)
+export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
+export CTEST_PARALLEL_LEVEL := $(JOBS)
+
+.PHONY: help build demo test test-long bench lint format asan tsan clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@echo 'nearfield: local attention on grids'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+build: ## build the library and the program, at build/nearfield
+	@tools/setup.sh build
+	@$(call configure,release,-DNEARFIELD_BUILD_TESTS=OFF)
+	@cmake --build --preset release
+	@echo 'Built build/nearfield; `build/nearfield --help` shows what it does.'
+
+demo: ## clean a noisy photograph with local attention, and show it
+	@tools/setup.sh demo
+	@$(call configure,release,-DNEARFIELD_BUILD_TESTS=OFF)
+	@cmake --build --preset release
+	@examples/denoise/demo.sh
+
+test: ## build everything and run every test: about five minutes on two cores
+	@tools/setup.sh test
+	@$(call configure,release,-DNEARFIELD_BUILD_TESTS=ON)
+	@cmake --build --preset release
+	@ctest --preset release
+	@echo 'All tests passed.'
+
+test-long: export NEARFIELD_PROPERTY_CASES ?= 20000
+test-long: ## the same with many more random cases
+	@$(MAKE) --no-print-directory test
+
+bench: build ## measure this machine
+	@build/nearfield bench
+
+lint: ## check formatting, shell scripts, Python and the layers
+	@tools/setup.sh lint
+	@tools/lint.sh
+
+format: ## format the C and C++ files in place
+	@tools/setup.sh lint
+	@git ls-files -z -- '*.c' '*.h' '*.cpp' '*.hpp' '*.inl' | xargs -0 clang-format -i
+
+asan: ## unit and property tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(call sanitized,asan)
+
+tsan: ## unit and property tests under ThreadSanitizer
+	@$(call sanitized,tsan)
+
+clean: ## remove everything that was built; .venv stays
+	rm -rf build build-debug build-asan build-tsan build-logs
+
+configure = cmake --preset $(1) $(2) --log-level=NOTICE
+sanitized = tools/setup.sh test && $(call configure,$(1),) && cmake --build --preset $(1) && \
+  ctest --preset $(1) --label-regex 'unit|property'

@@ -1,0 +1,243 @@
+// `nearfield bench`: runs named cases, checks each output, then times it.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "arguments.h"
+#include "bench_cases.h"
+#include "bench_data.h"
+#include "bench_problem.h"
+#include "bench_report.h"
+#include "bench_time.h"
+#include "commands.h"
+#include "progress.h"
+
+namespace nearfield::cli {
+namespace {
+
+constexpr double kPeakSeconds = 0.3;
+
+struct BenchArguments {
+  std::vector<std::string> cases;
+  std::string dtype = "f32", direction = "forward", threads = "0", engine = "auto", isa = "auto", kernel = "auto";
+  std::string seconds = "10", repetitions = "20";
+  bool json = false, list = false;
+};
+
+struct BenchPlan {
+  std::vector<BenchCase> cases;
+  nf_dtype dtype = NF_FLOAT32;
+  Direction direction = Direction::forward;
+  std::vector<Options> options;  // one for each number of threads
+  TimingBudget budget;
+};
+
+std::vector<BenchCase> resolve_cases(const std::vector<std::string>& names) {
+  std::vector<BenchCase> cases;
+  if (names.empty())
+    for (std::string_view name : quick_bench_cases()) cases.push_back(*find_bench_case(name));
+  for (const std::string& name : names) {
+    if (name == "all") {
+      cases.insert(cases.end(), bench_cases().begin(), bench_cases().end());
+      continue;
+    }
+    const BenchCase* found = find_bench_case(name);
+    if (found == nullptr) throw UsageError("case=" + name + ": must be all or one of those that --list shows");
+    cases.push_back(*found);
+  }
+  return cases;
+}
+
+Direction parse_direction(const std::string& text) {
+  if (text == "forward") return Direction::forward;
+  if (text == "backward") return Direction::backward;
+  throw UsageError("direction=" + text + ": must be forward or backward");
+}
+
+BenchPlan resolve(const BenchArguments& arguments) {
+  BenchPlan plan;
+  plan.cases = resolve_cases(arguments.cases);
+  plan.dtype = parse_dtype(arguments.dtype);
+  plan.direction = parse_direction(arguments.direction);
+  for (int64_t threads : parse_integers(arguments.threads, "threads")) {
+    if (threads < 0 || threads > 4096) throw UsageError(fmt::format("threads={}: must be from 0 to 4096", threads));
+    Options options;
+    options.engine = parse_engine(arguments.engine);
+    options.isa = parse_isa(arguments.isa);
+    options.kernel = parse_kernel(arguments.kernel);
+    options.num_threads = static_cast<int32_t>(threads == 0 ? nf_default_num_threads() : threads);
+    plan.options.push_back(options);
+  }
+  plan.budget.seconds = parse_number(arguments.seconds, "seconds");
+  if (plan.budget.seconds < 0) throw UsageError("seconds=" + arguments.seconds + ": must be at least 0");
+  const int64_t repetitions = parse_integer(arguments.repetitions, "repetitions");
+  if (repetitions < 1 || repetitions > 1000000)
+    throw UsageError("repetitions=" + arguments.repetitions + ": must be from 1 to 1000000");
+  plan.budget.repetitions = static_cast<int>(repetitions);
+  return plan;
+}
+
+nf_dtype peak_dtype(nf_dtype dtype) { return dtype == NF_FLOAT64 ? NF_FLOAT64 : NF_FLOAT32; }
+
+// One thread's peak, measured once for each instruction set.
+class Peaks {
+ public:
+  explicit Peaks(nf_dtype dtype) : dtype_(peak_dtype(dtype)) {}
+  double gflops(int32_t isa) {
+    if (isa == NF_ISA_AUTO) isa = nf_selected_isa();
+    auto [entry, is_new] = measured_.try_emplace(isa, 0.0);
+    if (is_new) detail::check(nf_measure_peak(isa, dtype_, kPeakSeconds, &entry->second));
+    return entry->second;
+  }
+
+ private:
+  nf_dtype dtype_;
+  std::map<int32_t, double> measured_;
+};
+
+BenchMachine describe_machine(const BenchPlan& plan, Peaks& peaks) {
+  const int32_t isa = plan.options[0].isa == NF_ISA_AUTO ? nf_selected_isa() : plan.options[0].isa;
+  if (isa == NF_ISA_AUTO) throw Failure(nf_last_error());
+  if (const char* why = nf_isa_unavailable(isa)) throw Failure(fmt::format("isa={}: {}", nf_isa_name(isa), why));
+  BenchMachine machine;
+  machine.cpu = nf_cpu_model();
+  machine.version = nf_version();
+  machine.isa = nf_isa_name(isa);
+  machine.default_threads = nf_default_num_threads();
+  machine.peak_dtype = nf_dtype_name(peak_dtype(plan.dtype));
+  machine.peak_gflops = peaks.gflops(isa);
+  return machine;
+}
+
+// "" or why the case does not fit into memory.
+std::string memory_refusal(const BenchPlan& plan, const BenchCase& bench_case) {
+  const std::optional<int64_t> available = available_memory();
+  const int64_t needed = BenchProblem::bytes(bench_case, plan.dtype, plan.direction);
+  // A tenth, 256 MB at most, stays for the library's workspace and everybody else.
+  if (!available || needed <= *available - std::min(*available / 10, int64_t{256} << 20)) return "";
+  return fmt::format("REFUSED: its tensors take {} MB, and {} MB of memory are available", needed >> 20,
+                     *available >> 20);
+}
+
+// Runs once with every number of threads; the first output is compared with the reference, the others with the first.
+void check_all(const BenchPlan& plan, BenchProblem& problem, std::vector<BenchResult>& results) {
+  uint64_t first = 0;
+  for (size_t t = 0; t < plan.options.size(); ++t) {
+    BenchResult& result = results[t];
+    problem.poison_outputs();
+    problem.prepare(plan.options[t]);
+    problem.run(plan.options[t]);
+    if (t == 0) {
+      first = problem.fingerprint();
+      result.check = check_output(problem);
+      if (!result.check.failure.empty()) result.failure = "FAILED: " + result.check.failure;
+      continue;
+    }
+    result.check = results[0].check;
+    result.failure = results[0].failure;
+    if (result.failure.empty() && problem.fingerprint() != first)
+      result.failure = fmt::format("FAILED: the output's bits differ from those of {} threads", results[0].threads);
+  }
+}
+
+void time_all(const BenchPlan& plan, BenchProblem& problem, Peaks& peaks, std::vector<BenchResult>& results) {
+  const uint64_t checked = problem.fingerprint();
+  std::vector<std::function<void()>> calls;
+  for (const Options& options : plan.options) calls.push_back([&problem, &options] { problem.run(options); });
+  const std::vector<Timing> timings = time_alternately(calls, plan.budget);
+  for (size_t t = 0; t < results.size(); ++t) {
+    results[t].explanation = problem.explain(plan.options[t]);
+    if (results[t].explanation.useful_pairs != static_cast<double>(useful_pairs(results[t].bench_case)))
+      results[t].failure = fmt::format("FAILED: nf_explain counts {} useful pairs, the definition {}",
+                                       results[t].explanation.useful_pairs, useful_pairs(results[t].bench_case));
+    results[t].timing = timings[t];
+    results[t].useful_flops = useful_flops(results[t].bench_case, plan.direction);
+    results[t].peak_gflops = peaks.gflops(results[t].explanation.isa);
+    results[t].speedup = timings[0].median / timings[t].median;
+    if (problem.fingerprint() != checked) results[t].failure = "FAILED: the output's bits changed while it was timed";
+  }
+}
+
+std::vector<BenchResult> run_case(const BenchPlan& plan, const BenchCase& bench_case, Peaks& peaks) {
+  std::vector<BenchResult> results(plan.options.size());
+  for (size_t t = 0; t < results.size(); ++t) {
+    results[t].bench_case = bench_case;
+    results[t].dtype = plan.dtype;
+    results[t].direction = plan.direction;
+    results[t].threads = plan.options[t].num_threads;
+    results[t].failure = memory_refusal(plan, bench_case);
+  }
+  if (!results[0].failure.empty()) return results;
+  try {
+    BenchProblem problem(bench_case, plan.dtype, plan.direction);
+    check_all(plan, problem, results);
+    const bool right = std::all_of(results.begin(), results.end(), [](const auto& r) { return r.failure.empty(); });
+    if (right) time_all(plan, problem, peaks, results);
+  } catch (const Error& error) {
+    for (BenchResult& result : results)
+      result.failure = fmt::format("{}: {}", nf_status_name(error.status()), error.what());
+  } catch (const std::bad_alloc&) {
+    for (BenchResult& result : results) result.failure = "REFUSED: out of memory";
+  }
+  return results;
+}
+
+void list_cases() {
+  for (const BenchCase& bench_case : bench_cases()) fmt::print("{:<16} {}\n", bench_case.name, describe(bench_case));
+}
+
+void run_bench(const BenchArguments& arguments) {
+  if (arguments.list) return list_cases();
+  const BenchPlan plan = resolve(arguments);
+  Peaks peaks(plan.dtype);
+  const BenchMachine machine = describe_machine(plan, peaks);
+  if (!arguments.json) {
+    print_machine(machine);
+    print_table_head(plan.dtype, plan.direction);
+  }
+  std::vector<BenchResult> results;
+  Progress progress(static_cast<int64_t>(plan.cases.size()));
+  for (size_t c = 0; c < plan.cases.size(); ++c) {
+    progress.show(static_cast<int64_t>(c), plan.cases[c].name);
+    const std::vector<BenchResult> found = run_case(plan, plan.cases[c], peaks);
+    progress.clear();
+    if (!arguments.json)
+      for (const BenchResult& result : found) print_result(result);
+    results.insert(results.end(), found.begin(), found.end());
+  }
+  if (arguments.json) fmt::print("{}\n", to_json(machine, results));
+  if (std::any_of(results.begin(), results.end(), [](const auto& r) { return !r.failure.empty(); }))
+    throw CLI::RuntimeError(1);
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app) {
+  auto arguments = std::make_shared<BenchArguments>();
+  CLI::App* command = app.add_subcommand(
+      "bench", "Run named cases: check each output against float64, then time it; a table, or --json");
+  command->add_option("--case", arguments->cases, "Case to run, repeatable; all for every one (default: a quick set)");
+  command->add_flag("--list", arguments->list, "Show the cases and their shapes, run nothing");
+  command->add_option("--dtype", arguments->dtype, "f32, bf16, f16 or f64")->capture_default_str();
+  command->add_option("--direction", arguments->direction, "forward or backward")->capture_default_str();
+  command
+      ->add_option("--threads", arguments->threads,
+                   "Threads, 0 for the default; with a list as 1,2 each case runs them alternately and compares")
+      ->capture_default_str();
+  command->add_option("--engine", arguments->engine, engine_names())->capture_default_str();
+  command->add_option("--isa", arguments->isa, isa_names())->capture_default_str();
+  command->add_option("--kernel", arguments->kernel, kernel_names())->capture_default_str();
+  command->add_option("--seconds", arguments->seconds, "Time for a case at most, but 3 repetitions in any case")
+      ->capture_default_str();
+  command->add_option("--repetitions", arguments->repetitions, "Repetitions of a case at most")->capture_default_str();
+  command->add_flag("--json", arguments->json, "Print one JSON object instead of the table");
+  command->callback([arguments] { run_bench(*arguments); });
+}
+
+}  // namespace nearfield::cli

@@ -1,0 +1,99 @@
+#include "bench_problem.h"
+
+#include <algorithm>
+
+#include "base/checked.h"
+#include "base/dtype.h"
+
+namespace nearfield::cli {
+namespace {
+
+nf_dtype logsumexp_dtype(nf_dtype dtype) { return dtype == NF_FLOAT64 ? NF_FLOAT64 : NF_FLOAT32; }
+
+int64_t rows_of(const BenchCase& bench_case) {
+  const int64_t tokens = core::checked_product(bench_case.batch, bench_case.tokens(), "tokens");
+  return core::checked_product(tokens, bench_case.heads_that_run(), "rows");
+}
+
+}  // namespace
+
+int64_t BenchProblem::bytes(const BenchCase& bench_case, nf_dtype dtype, Direction direction) {
+  const int64_t rows = rows_of(bench_case);
+  const int64_t tensors = direction == Direction::forward ? 4 : 8;
+  const int64_t row_bytes = tensors * bench_case.head_dim * core::size_of(static_cast<core::DType>(dtype)) +
+                            core::size_of(static_cast<core::DType>(logsumexp_dtype(dtype)));
+  return core::checked_product(rows, row_bytes, "bytes");
+}
+
+BenchProblem::BenchProblem(const BenchCase& bench_case, nf_dtype dtype, Direction direction)
+    : bench_case_(bench_case), dtype_(dtype), direction_(direction), pattern_(pattern_of(bench_case)) {
+  const int64_t rows = rows_of(bench_case);
+  const int64_t elements = core::checked_product(rows, bench_case.head_dim, "elements");
+  for (Buffer* tensor : {&query, &key, &value, &out}) *tensor = Buffer(elements, dtype);
+  logsumexp = Buffer(rows, logsumexp_dtype(dtype));
+  query.fill_normal(1);
+  key.fill_normal(2);
+  value.fill_normal(3);
+  if (direction == Direction::backward) {
+    for (Buffer* tensor : {&dout, &dquery, &dkey, &dvalue}) *tensor = Buffer(elements, dtype);
+    dout.fill_normal(4);
+  }
+  poison_outputs();
+  out.poison();
+  logsumexp.poison();
+}
+
+Tensor BenchProblem::view(const Buffer& buffer) const {
+  std::vector<int64_t> shape = tensor_shape(bench_case_);
+  if (&buffer == &logsumexp) shape.pop_back();
+  return Tensor(buffer.data(), buffer.dtype(), shape);
+}
+
+core::TensorView BenchProblem::core_view(const Buffer& buffer) const {
+  const Tensor from = view(buffer);
+  core::TensorView result;
+  result.data = static_cast<std::byte*>(from.data);
+  result.dtype = static_cast<core::DType>(from.dtype);
+  result.rank = from.rank;
+  std::copy_n(from.sizes, from.rank, result.sizes);
+  std::copy_n(from.strides, from.rank, result.strides);
+  return result;
+}
+
+void BenchProblem::forward(const Options& options) const {
+  nearfield::forward(&pattern_.pattern, view(query), view(key), view(value), view(out), view(logsumexp), options);
+}
+
+void BenchProblem::prepare(const Options& options) const {
+  if (direction_ == Direction::backward) forward(options);
+}
+
+void BenchProblem::run(const Options& options) const {
+  if (direction_ == Direction::forward) return forward(options);
+  Gradients gradients;
+  gradients.query = view(dquery);
+  gradients.key = view(dkey);
+  gradients.value = view(dvalue);
+  nearfield::backward(&pattern_.pattern, view(query), view(key), view(value), view(out), view(logsumexp), view(dout),
+                      gradients, {}, options);
+}
+
+nf_explanation BenchProblem::explain(const Options& options) const {
+  return nearfield::explain(&pattern_.pattern, view(query), view(key), view(value), options);
+}
+
+void BenchProblem::poison_outputs() {
+  if (direction_ == Direction::forward) {
+    out.poison();
+    logsumexp.poison();
+  } else {
+    for (Buffer* gradient : {&dquery, &dkey, &dvalue}) gradient->poison();
+  }
+}
+
+uint64_t BenchProblem::fingerprint() const {
+  if (direction_ == Direction::forward) return out.fingerprint() + 3 * logsumexp.fingerprint();
+  return dquery.fingerprint() + 3 * dkey.fingerprint() + 5 * dvalue.fingerprint();
+}
+
+}  // namespace nearfield::cli

@@ -1,0 +1,182 @@
+// `nearfield check`: random problems on this machine, the CPU engine against the float64 reference.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "arguments.h"
+#include "base/thread_pool.h"
+#include "check/compare.h"
+#include "check/random_problem.h"
+#include "check_problem.h"
+#include "commands.h"
+#include "progress.h"
+
+namespace nearfield::cli {
+namespace {
+
+struct CheckArguments {
+  std::string cases = "2000", seed = "1", first = "0", isa = "all", kernel = "all", dtype = "all", threads = "0";
+  bool modifiers = false;
+};
+
+struct CheckPlan {
+  int64_t cases = 0, first = 0;
+  uint64_t seed = 0;
+  std::vector<CheckSetting> settings;
+  core::RandomProblemOptions problems;
+  std::string reproduce;  // the part of the command that all failures share
+};
+
+std::vector<nf_isa> resolve_isas(const std::string& text) {
+  if (text == "all") return available_isas();
+  nf_isa isa = parse_isa(text);
+  if (isa == NF_ISA_AUTO) isa = selected_isa();
+  if (const char* why = nf_isa_unavailable(isa)) throw Failure(fmt::format("isa={}: {}", text, why));
+  return {isa};
+}
+
+std::vector<nf_kernel> resolve_kernels(const std::string& text) {
+  if (text == "all") return {NF_KERNEL_AUTO, NF_KERNEL_BAND, NF_KERNEL_TILE};
+  return {parse_kernel(text)};
+}
+
+int64_t parse_count(const std::string& text, const char* name, int64_t low, int64_t high) {
+  const int64_t value = parse_integer(text, name);
+  if (value < low || value > high)
+    throw UsageError(fmt::format("{}={}: must be from {} to {}", name, value, low, high));
+  return value;
+}
+
+CheckPlan resolve(const CheckArguments& arguments) {
+  constexpr int64_t kMost = int64_t{1} << 40;
+  CheckPlan plan;
+  plan.cases = parse_count(arguments.cases, "cases", 1, kMost);
+  plan.first = parse_count(arguments.first, "first", 0, kMost);
+  plan.seed = static_cast<uint64_t>(parse_count(arguments.seed, "seed", 0, std::numeric_limits<int64_t>::max()));
+  const int64_t threads = parse_count(arguments.threads, "threads", 0, 4096);
+  for (nf_isa isa : resolve_isas(arguments.isa))
+    for (nf_kernel kernel : resolve_kernels(arguments.kernel))
+      plan.settings.push_back({isa, kernel, threads == 0 ? nf_default_num_threads() : static_cast<int32_t>(threads)});
+  core::RandomProblemOptions& problems = plan.problems;
+  problems.additional_keys = problems.key_mask = problems.key_weights = problems.bias = problems.softcap =
+      arguments.modifiers;
+  if (arguments.dtype != "all") problems.dtypes = {static_cast<core::DType>(parse_dtype(arguments.dtype))};
+  plan.reproduce = fmt::format("nearfield check --seed {} --cases 1{}{}", plan.seed,
+                               arguments.dtype == "all" ? "" : " --dtype " + arguments.dtype,
+                               arguments.modifiers ? " --modifiers" : "");
+  return plan;
+}
+
+struct CaseOutcome {
+  std::vector<std::string> failures;  // one line each
+  std::string unsupported;            // why no setting could run it; empty if one did
+  bool ran = false;
+};
+
+// "" or what is wrong after a run.
+std::string verdict(const core::RandomProblem& random, const core::ExpectedForward& expected,
+                    const CallOutcome& outcome) {
+  if (outcome.status != NF_OK) return fmt::format("{}: {}", nf_status_name(outcome.status), outcome.message);
+  if (const std::string damage = random.damage(); !damage.empty()) return "memory was written " + damage;
+  return expected.compare(random.outputs()).failure;
+}
+
+CaseOutcome check_case(const CheckPlan& plan, int64_t index) {
+  // Case `index` is the same problem whatever else runs.
+  const uint64_t seed = core::Random(plan.seed + static_cast<uint64_t>(index) * 0xd1342543de82ef95u).bits();
+  core::RandomProblem random(seed, plan.problems);
+  const core::ExpectedForward expected(random.problem());
+  CaseOutcome result;
+  for (const CheckSetting& setting : plan.settings) {
+    random.poison();
+    const CallOutcome outcome = run_forward(random.problem(), random.outputs(), setting);
+    if (outcome.status == NF_UNSUPPORTED) {
+      result.unsupported = outcome.message;
+      continue;
+    }
+    result.ran = true;
+    const std::string failure = verdict(random, expected, outcome);
+    if (!failure.empty())
+      result.failures.push_back(fmt::format("FAILED {}; {}; reproduce: {} --first {} {}", failure, random.describe(),
+                                            plan.reproduce, index, describe(setting)));
+  }
+  return result;
+}
+
+struct Totals {
+  int64_t passed = 0, failed = 0, unsupported = 0;
+  std::string unsupported_reason;  // of the first
+};
+
+void count(const CaseOutcome& outcome, Totals& totals) {
+  for (const std::string& line : outcome.failures) fmt::print("{}\n", line);
+  if (!outcome.ran) {
+    if (totals.unsupported++ == 0) totals.unsupported_reason = outcome.unsupported;
+  } else if (outcome.failures.empty()) {
+    ++totals.passed;
+  } else {
+    ++totals.failed;
+  }
+}
+
+Totals check_all(const CheckPlan& plan) {
+  constexpr int64_t kBlock = 32;  // cases between two drawings of the bar
+  core::Threading threading;
+  threading.num_threads = core::default_num_threads();
+  Totals totals;
+  Progress progress(plan.cases);
+  for (int64_t done = 0; done < plan.cases; done += kBlock) {
+    progress.show(done, totals.failed == 0 ? "" : fmt::format("{} failed", totals.failed));
+    std::vector<CaseOutcome> outcomes(static_cast<size_t>(std::min(kBlock, plan.cases - done)));
+    core::parallel_for(threading, static_cast<int64_t>(outcomes.size()),
+                       [&](int64_t i) { outcomes[static_cast<size_t>(i)] = check_case(plan, plan.first + done + i); });
+    for (const CaseOutcome& outcome : outcomes) {
+      if (!outcome.failures.empty()) progress.clear();
+      count(outcome, totals);
+    }
+  }
+  return totals;
+}
+
+void run_check(const CheckArguments& arguments) {
+  const CheckPlan plan = resolve(arguments);
+  std::string settings;
+  for (const CheckSetting& setting : plan.settings)
+    settings +=
+        fmt::format("{}{}/{}", settings.empty() ? "" : " ", nf_isa_name(setting.isa), nf_kernel_name(setting.kernel));
+  fmt::print("{}: {} random problems on {}\n", nf_cpu_model(), plan.cases, settings);
+  const Totals totals = check_all(plan);
+  if (totals.unsupported > 0)
+    fmt::print("{} more could not run and count as nothing: {}\n", totals.unsupported, totals.unsupported_reason);
+  fmt::print("{} passed, {} failed\n", totals.passed, totals.failed);
+  // Nothing checked is no success.
+  if (totals.failed > 0 || totals.passed == 0) throw CLI::RuntimeError(1);
+}
+
+}  // namespace
+
+void add_check(CLI::App& app) {
+  auto arguments = std::make_shared<CheckArguments>();
+  CLI::App* command = app.add_subcommand(
+      "check", "Random problems on this machine, every instruction set and kernel against the float64 reference");
+  command->add_option("--cases", arguments->cases, "Number of problems")->capture_default_str();
+  command->add_option("--seed", arguments->seed, "Which problems are drawn")->capture_default_str();
+  command->add_option("--first", arguments->first, "Number of the first problem: repeats one that failed")
+      ->capture_default_str();
+  command->add_option("--isa", arguments->isa, "all that this machine has, or one of " + isa_names())
+      ->capture_default_str();
+  command->add_option("--kernel", arguments->kernel, "all that can run, or one of " + kernel_names())
+      ->capture_default_str();
+  command->add_option("--dtype", arguments->dtype, "all, or f32, bf16, f16, f64")->capture_default_str();
+  command->add_option("--threads", arguments->threads, "Threads of each call, 0 for the default")
+      ->capture_default_str();
+  command->add_flag("--modifiers", arguments->modifiers,
+                    "Draw masks, biases, weights, additional keys and softcap too");
+  command->callback([arguments] { run_check(*arguments); });
+}
+
+}  // namespace nearfield::cli

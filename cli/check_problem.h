@@ -1,0 +1,31 @@
+// A problem of the library's inside, handed in through its public face: what `check` and the property tests run.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/problem.h"
+#include "nearfield/nearfield.hpp"
+
+namespace nearfield::cli {
+
+// How to run it. `engine` is always the CPU engine: checking the reference against itself proves nothing.
+struct CheckSetting {
+  nf_isa isa = NF_ISA_AUTO;
+  nf_kernel kernel = NF_KERNEL_AUTO;
+  int32_t threads = 1;
+};
+// Every instruction set that this machine has.
+std::vector<nf_isa> available_isas();
+std::string describe(const CheckSetting& setting);  // "--isa avx2 --kernel band --threads 2"
+
+// What the library said.
+struct CallOutcome {
+  nf_status status = NF_OK;
+  std::string message;  // empty if NF_OK
+};
+
+// nf_forward with the problem's own tensors, pattern, modifiers and scale.
+CallOutcome run_forward(const core::Problem& problem, const core::ForwardOutputs& outputs, const CheckSetting& setting);
+
+}  // namespace nearfield::cli

@@ -1,0 +1,180 @@
+// nearfield explain: what would run, and why; from a shape alone or from files.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "arguments.h"
+#include "commands.h"
+#include "format.h"
+#include "inputs.h"
+
+namespace nearfield::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct ExplainArguments {
+  InputArguments inputs;
+  PatternArguments pattern;
+  EngineArguments engine;
+  std::string shape, dtype = "f32", heads_kv, head_dim_v;
+  bool json = false;
+};
+
+struct Explained {
+  Tensor query;
+  nf_neighborhood pattern;
+  nf_explanation explanation;
+};
+
+Explained explain_shape(const ExplainArguments& arguments) {
+  const std::vector<int64_t> sizes = parse_integers(arguments.shape, "shape");
+  const int rank = grid_rank_of(sizes.size(), "shape");
+  const nf_dtype dtype = parse_dtype(arguments.dtype);
+  std::vector<int64_t> key = sizes, value = sizes;
+  if (!arguments.heads_kv.empty())
+    key[key.size() - 2] = value[value.size() - 2] = parse_integer(arguments.heads_kv, "heads_kv");
+  if (!arguments.head_dim_v.empty()) value.back() = parse_integer(arguments.head_dim_v, "head_dim_v");
+  Modifiers modifiers;
+  modifiers.softcap = parse_number(arguments.inputs.softcap, "softcap");
+  const nf_neighborhood pattern = arguments.pattern.resolve(rank);
+  const Tensor query(nullptr, dtype, sizes);
+  return {query, pattern,
+          explain(&pattern.pattern, query, Tensor(nullptr, dtype, key), Tensor(nullptr, dtype, value),
+                  arguments.engine.resolve(), modifiers)};
+}
+
+Explained explain_files(const ExplainArguments& arguments) {
+  const Inputs inputs = arguments.inputs.load();
+  const nf_neighborhood pattern = arguments.pattern.resolve(inputs.grid_rank());
+  Tensor query = inputs.query();
+  const nf_explanation explanation =
+      explain(&pattern.pattern, query, inputs.key(), inputs.value(), arguments.engine.resolve(), inputs.modifiers());
+  query.data = nullptr;  // the memory goes with `inputs`
+  return {query, pattern, explanation};
+}
+
+std::string boundaries_text(const nf_neighborhood& pattern, int rank) {
+  std::vector<std::string> names;
+  for (int axis = 0; axis < rank; ++axis) names.emplace_back(name_of(static_cast<nf_boundary>(pattern.boundary[axis])));
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+std::string causal_text(const nf_neighborhood& pattern, int rank) {
+  std::vector<bool> causal(pattern.is_causal, pattern.is_causal + rank);
+  return fmt::format("{}", fmt::join(causal, ", "));
+}
+
+std::string axis_list(const int64_t* values, int rank) {
+  return fmt::format("{}", fmt::join(values, values + rank, ", "));
+}
+
+void print_text(const Explained& e) {
+  const int rank = e.pattern.pattern.rank;
+  const size_t axes = static_cast<size_t>(rank);
+  const nf_explanation& x = e.explanation;
+  const auto line = [](std::string_view name, const std::string& text) { fmt::print("{:<16} {}\n", name, text); };
+  const auto sizes = std::span(e.query.sizes, static_cast<size_t>(e.query.rank));
+  line("query", fmt::format("{} {}", shape_text(sizes), name(static_cast<nf_dtype>(e.query.dtype))));
+  line("pattern", fmt::format("kernel_size {}; stride {}; dilation {}; causal {}; boundary {}",
+                              axis_list(e.pattern.kernel_size, rank), axis_list(e.pattern.stride, rank),
+                              axis_list(e.pattern.dilation, rank), causal_text(e.pattern, rank),
+                              boundaries_text(e.pattern, rank)));
+  line("engine", x.engine == NF_ENGINE_AUTO ? "none" : std::string(name(static_cast<nf_engine>(x.engine))));
+  line("instruction set", x.isa == NF_ISA_AUTO ? "none" : std::string(name(static_cast<nf_isa>(x.isa))));
+  line("kernel", x.kernel == NF_KERNEL_AUTO ? "none" : std::string(name(static_cast<nf_kernel>(x.kernel))));
+  line("threads", std::to_string(x.num_threads));
+  line("tile", axes_text({x.tile, axes}) + " queries");
+  line("step", "at most " + axes_text({x.step, axes}) + " keys");
+  line("per head", fmt::format("{} tiles; {} full and {} masked steps", x.tiles, x.full_steps, x.masked_steps));
+  line("pairs", fmt::format("{} useful, {} executed: waste {:.3f}", count_text(x.useful_pairs),
+                            count_text(x.executed_pairs), x.waste));
+  line("predicted", seconds_text(x.predicted_seconds));
+  line("workspace", bytes_text(static_cast<double>(x.workspace)));
+  line("reason", x.reason);
+}
+
+Json axis_json(const int64_t* values, int rank) { return std::vector<int64_t>(values, values + rank); }
+
+template <class Enumeration>
+Json name_json(int32_t value) {
+  return value == 0 ? Json(nullptr) : Json(name(static_cast<Enumeration>(value)));
+}
+
+void print_json(const Explained& e) {
+  const int rank = e.pattern.pattern.rank;
+  const nf_explanation& x = e.explanation;
+  std::vector<std::string> boundary;
+  for (int axis = 0; axis < rank; ++axis)
+    boundary.emplace_back(name_of(static_cast<nf_boundary>(e.pattern.boundary[axis])));
+  Json json = {
+      {"query",
+       {{"sizes", axis_json(e.query.sizes, e.query.rank)}, {"dtype", name(static_cast<nf_dtype>(e.query.dtype))}}},
+      {"pattern",
+       {{"kernel_size", axis_json(e.pattern.kernel_size, rank)},
+        {"stride", axis_json(e.pattern.stride, rank)},
+        {"dilation", axis_json(e.pattern.dilation, rank)},
+        {"is_causal", std::vector<bool>(e.pattern.is_causal, e.pattern.is_causal + rank)},
+        {"boundary", boundary}}},
+      {"engine", name_json<nf_engine>(x.engine)},
+      {"isa", name_json<nf_isa>(x.isa)},
+      {"kernel", name_json<nf_kernel>(x.kernel)},
+      {"num_threads", x.num_threads},
+      {"tile", axis_json(x.tile, rank)},
+      {"step", axis_json(x.step, rank)},
+      {"tiles", x.tiles},
+      {"full_steps", x.full_steps},
+      {"masked_steps", x.masked_steps},
+      {"useful_pairs", x.useful_pairs},
+      {"executed_pairs", x.executed_pairs},
+      {"waste", x.waste},
+      {"predicted_seconds", x.predicted_seconds},
+      {"workspace", x.workspace},
+      {"reason", x.reason},
+  };
+  fmt::print("{}\n", json.dump(2));
+}
+
+void run_explain(const ExplainArguments& arguments) {
+  if (arguments.shape.empty() == !arguments.inputs.any())
+    throw UsageError(arguments.shape.empty() ? "shape: is missing: give --shape, or files"
+                                             : "shape=" + arguments.shape + ": must not come with files");
+  const Explained explained = arguments.shape.empty() ? explain_files(arguments) : explain_shape(arguments);
+  arguments.json ? print_json(explained) : print_text(explained);
+}
+
+constexpr char kExamples[] =
+    "Examples:\n"
+    "  nearfield explain --shape 1,56,56,2,32 --kernel-size 7\n"
+    "  nearfield explain --shape 2,16,48,84,8,64 --dtype bf16 -k 5,7,7 --causal true,false,false --json\n"
+    "  nearfield explain --input qkv.npz -k 7 --kernel tile\n"
+    "The predicted time comes from typical machine rates: an order, not a promise. nearfield bench measures.\n";
+
+}  // namespace
+
+void add_explain(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("explain", "What would run, on what, and why");
+  const auto arguments = std::make_shared<ExplainArguments>();
+  const std::string group = "Shape (instead of files)";
+  command->add_option("--shape", arguments->shape, "Of the query: batch,*grid,heads,head_dim")
+      ->type_name("N,N,...")
+      ->group(group);
+  command->add_option("--dtype", arguments->dtype, "f64, f32 (default), bf16 or f16")->type_name("NAME")->group(group);
+  command->add_option("--heads-kv", arguments->heads_kv, "Heads of key and value (default: those of the query)")
+      ->type_name("N")
+      ->group(group);
+  command->add_option("--head-dim-v", arguments->head_dim_v, "Channels of value (default: head_dim)")
+      ->type_name("N")
+      ->group(group);
+  arguments->inputs.add_to(*command);
+  arguments->pattern.add_to(*command);
+  arguments->engine.add_to(*command);
+  command->add_flag("--json", arguments->json, "Print JSON")->group("Output");
+  command->footer(kExamples);
+  command->callback([arguments] { run_explain(*arguments); });
+}
+
+}  // namespace nearfield::cli

@@ -1,0 +1,162 @@
+// nearfield run: attention over tensors in files.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+
+#include "arguments.h"
+#include "commands.h"
+#include "format.h"
+#include "forward_call.h"
+#include "inputs.h"
+#include "io/tensor_file.h"
+#include "progress.h"
+
+namespace nearfield::cli {
+namespace {
+
+// Work between two redraws of the progress bar: long enough that starting a call costs nothing beside it.
+constexpr double kSecondsPerPart = 0.25;
+constexpr double kMaxParts = 200;
+
+struct RunArguments {
+  InputArguments inputs;
+  PatternArguments pattern;
+  EngineArguments engine;
+  std::string out;
+  bool logsumexp = false;
+};
+
+// Everything about the output that can be wrong before there is one.
+void check_output_path(const RunArguments& arguments) {
+  const std::filesystem::path path = arguments.out;
+  FileFormat format;
+  try {
+    format = format_of(path);
+  } catch (const FileError&) {
+    throw UsageError(fmt::format("out={}: must end in .npy, .npz or .safetensors", arguments.out));
+  }
+  if (arguments.logsumexp && format == FileFormat::npy)
+    throw UsageError(fmt::format("out={}: must be .npz or .safetensors to hold logsumexp too", arguments.out));
+  for (const std::filesystem::path& input : arguments.inputs.files()) {
+    std::error_code error;
+    if (std::filesystem::equivalent(path, input, error) && !error)
+      throw UsageError(fmt::format("out={}: must not be an input, which it would overwrite", arguments.out));
+  }
+  std::error_code error;
+  const std::filesystem::path directory = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+  if (!std::filesystem::is_directory(directory, error))
+    throw UsageError(fmt::format("out={}: there is no directory {}", arguments.out, directory.string()));
+}
+
+// Outputs in the layout of the inputs.
+std::vector<int64_t> stored_sizes(std::vector<int64_t> heads_last, int heads_axis, Layout layout) {
+  if (layout == Layout::heads_last) return heads_last;
+  const int64_t heads = heads_last[static_cast<size_t>(heads_axis)];
+  heads_last.erase(heads_last.begin() + heads_axis);
+  heads_last.insert(heads_last.begin() + 1, heads);
+  return heads_last;
+}
+
+OwnedTensor make_out(const Inputs& inputs) {
+  const Tensor query = inputs.query(), value = inputs.value();
+  if (value.rank != query.rank)
+    throw UsageError(fmt::format("value: has {} dimensions: must have {}, as query", value.rank, query.rank));
+  std::vector<int64_t> sizes(query.sizes, query.sizes + query.rank);
+  sizes.back() = value.sizes[value.rank - 1];
+  return make_tensor(static_cast<nf_dtype>(query.dtype), stored_sizes(sizes, query.rank - 2, inputs.layout()));
+}
+
+OwnedTensor make_logsumexp(const Inputs& inputs) {
+  const Tensor query = inputs.query();
+  const std::vector<int64_t> sizes(query.sizes, query.sizes + query.rank - 1);
+  return make_tensor(query.dtype == NF_FLOAT64 ? NF_FLOAT64 : NF_FLOAT32,
+                     stored_sizes(sizes, query.rank - 2, inputs.layout()));
+}
+
+// (batch, heads, *grid) memory as (batch, *grid, heads).
+Tensor logsumexp_in_heads_last(const Tensor& tensor, Layout layout) {
+  if (layout == Layout::heads_last) return tensor;
+  std::vector<int> order = {0};
+  for (int i = 2; i < tensor.rank; ++i) order.push_back(i);
+  order.push_back(1);
+  return tensor.permuted(order);
+}
+
+// Seconds that the calls took. Without a terminal there is nobody to show progress to, and the work stays whole.
+double run_with_progress(const ForwardCall& call, const nf_explanation& explanation) {
+  const bool watched = isatty(STDERR_FILENO) == 1;
+  const double parts = watched ? std::min(explanation.predicted_seconds / kSecondsPerPart, kMaxParts) : 1;
+  const std::vector<ForwardCall> calls = split(call, static_cast<int64_t>(parts));
+  Progress progress(static_cast<int64_t>(calls.size()));
+  const auto start = std::chrono::steady_clock::now();
+  for (size_t i = 0; i < calls.size(); ++i) {
+    if (calls.size() > 1) progress.show(static_cast<int64_t>(i), "parts of batch and heads");
+    calls[i].run();
+  }
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+std::string summary(const RunArguments& arguments, const OwnedTensor& out, const nf_explanation& explanation,
+                    double seconds, double flops) {
+  std::string how(name(static_cast<nf_engine>(explanation.engine)));
+  if (explanation.isa != NF_ISA_AUTO) how += " " + std::string(name(static_cast<nf_isa>(explanation.isa)));
+  if (explanation.kernel != NF_KERNEL_AUTO) how += " " + std::string(name(static_cast<nf_kernel>(explanation.kernel)));
+  return fmt::format("{}: out {} {}{}; {}, {} thread{}, {}, {:.3g} GFLOP/s", arguments.out, shape_text(out.sizes),
+                     name(out.dtype), arguments.logsumexp ? " and logsumexp" : "", how, explanation.num_threads,
+                     explanation.num_threads == 1 ? "" : "s", seconds_text(seconds),
+                     seconds > 0 ? flops / seconds * 1e-9 : 0.0);
+}
+
+void run_files(const RunArguments& arguments) {
+  const Options options = arguments.engine.resolve();
+  check_output_path(arguments);
+  const Inputs inputs = arguments.inputs.load();
+  const nf_neighborhood pattern = arguments.pattern.resolve(inputs.grid_rank());
+  const Modifiers modifiers = inputs.modifiers();
+  // The library's rules, before memory for outputs is taken.
+  const nf_explanation explanation =
+      explain(&pattern.pattern, inputs.query(), inputs.key(), inputs.value(), options, modifiers);
+  TensorMap outputs;
+  outputs.emplace("out", make_out(inputs));
+  if (arguments.logsumexp) outputs.emplace("logsumexp", make_logsumexp(inputs));
+  const OwnedTensor& out = outputs.at("out");
+  ForwardCall call = {pattern, inputs.query(), inputs.key(), inputs.value(), in_heads_last(out.view(), inputs.layout()),
+                      {},      options,        modifiers};
+  if (arguments.logsumexp) call.logsumexp = logsumexp_in_heads_last(outputs.at("logsumexp").view(), inputs.layout());
+  const double seconds = run_with_progress(call, explanation);
+  write_tensor_file(arguments.out, outputs);
+  fmt::print("{}\n", summary(arguments, out, explanation, seconds, useful_flops(call, explanation)));
+}
+
+constexpr char kExamples[] =
+    "Examples:\n"
+    "  nearfield run --input qkv.npz --kernel-size 7 --out out.npy\n"
+    "  nearfield run --query a.npz:q --key a.npz:k --value b.npy -k 5,7,7 --causal true,false,false --out out.npz "
+    "--lse\n"
+    "  nearfield run -i x.safetensors --layout heads-first -k 13 --dilation 2 --boundary wrap --engine reference \\\n"
+    "      --out out.safetensors\n"
+    "The output holds 'out', and with --lse 'logsumexp', in the layout of the inputs and the dtype of the query.\n";
+
+}  // namespace
+
+void add_run(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("run", "Attention over tensors in .npy, .npz or .safetensors files");
+  const auto arguments = std::make_shared<RunArguments>();
+  arguments->inputs.add_to(*command);
+  arguments->pattern.add_to(*command);
+  arguments->engine.add_to(*command);
+  command->add_option("-o,--out", arguments->out, "Where the result goes: .npy, .npz or .safetensors")
+      ->required()
+      ->type_name("FILE")
+      ->group("Output");
+  command->add_flag("--lse", arguments->logsumexp, "Write logsumexp too")->group("Output");
+  command->footer(kExamples);
+  command->callback([arguments] { run_files(*arguments); });
+}
+
+}  // namespace nearfield::cli

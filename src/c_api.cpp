@@ -1,0 +1,228 @@
+// The C ABI: translates, never computes. Every function that can fail goes through `guarded`, which turns exceptions
+// into a status and this thread's message.
+#include <algorithm>
+#include <cstddef>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <new>
+#include <stdexcept>
+#include <string>
+
+#include "base/error.h"
+#include "base/thread_pool.h"
+#include "dispatch/dispatch.h"
+#include "dispatch/validate.h"
+#include "engine/cpu/cpu.h"
+#include "nearfield/nearfield.h"
+
+namespace core = nearfield::core;
+
+static_assert(static_cast<int>(core::Status::internal_error) == NF_INTERNAL_ERROR &&
+              static_cast<int>(core::Status::out_of_memory) == NF_OUT_OF_MEMORY &&
+              static_cast<int>(core::Status::unsupported) == NF_UNSUPPORTED &&
+              static_cast<int>(core::Status::invalid_argument) == NF_INVALID_ARGUMENT);
+static_assert(static_cast<int>(core::EngineId::reference) == NF_ENGINE_REFERENCE &&
+              static_cast<int>(core::EngineId::cpu) == NF_ENGINE_CPU);
+static_assert(static_cast<int>(core::Isa::portable) == NF_ISA_PORTABLE &&
+              static_cast<int>(core::Isa::avx2) == NF_ISA_AVX2);
+static_assert(static_cast<int>(core::CpuKernel::band) == NF_KERNEL_BAND &&
+              static_cast<int>(core::CpuKernel::tile) == NF_KERNEL_TILE);
+static_assert(static_cast<int>(core::DType::float64) == NF_FLOAT64 &&
+              static_cast<int>(core::DType::float32) == NF_FLOAT32 &&
+              static_cast<int>(core::DType::bfloat16) == NF_BFLOAT16 &&
+              static_cast<int>(core::DType::float16) == NF_FLOAT16 &&
+              static_cast<int>(core::DType::boolean) == NF_BOOL);
+static_assert(core::kMaxDims == NF_MAX_DIMS && core::kMaxGridRank == NF_MAX_GRID_RANK);
+
+namespace {
+
+// A plain array: it needs no memory when memory has run out, and no destructor when the thread ends.
+thread_local char last_error[1024] = "";
+
+nf_status fail(nf_status status, const char* message) noexcept {
+  std::snprintf(last_error, sizeof last_error, "%s", message);
+  return status;
+}
+
+template <class Body>
+nf_status guarded(Body&& body) noexcept {
+  try {
+    body();
+    return NF_OK;
+  } catch (const core::Error& error) {
+    return fail(static_cast<nf_status>(error.status()), error.what());
+  } catch (const std::bad_alloc&) {
+    return fail(NF_OUT_OF_MEMORY, "out of memory");
+  } catch (const std::length_error&) {  // a container larger than any memory
+    return fail(NF_OUT_OF_MEMORY, "out of memory");
+  } catch (const std::exception& error) {
+    return fail(NF_INTERNAL_ERROR, error.what());
+  } catch (...) {
+    return fail(NF_INTERNAL_ERROR, "an exception of unknown type");
+  }
+}
+
+template <class T>
+void require(const T* pointer, const char* name) {
+  if (pointer == nullptr) core::invalid_argument(name, ": must not be NULL");
+}
+
+// A caller with a newer header may pass larger structs, but must not use what this library would silently ignore.
+template <class T>
+void refuse_unknown_fields(const T* given, const char* name) {
+  if (given == nullptr || given->struct_size <= sizeof(T)) return;
+  const char* const bytes = reinterpret_cast<const char*>(given);
+  if (std::any_of(bytes + sizeof(T), bytes + given->struct_size, [](char byte) { return byte != 0; }))
+    core::unsupported(name, ".struct_size=", given->struct_size, ": sets a field that nearfield ", nf_version(),
+                      ", whose struct has ", sizeof(T), " bytes, does not know");
+}
+
+// Gives the caller the fields that it knows; a reason that its struct cuts off still ends.
+void copy_out(const nf_explanation& from, nf_explanation* to) {
+  const size_t size = std::min(to->struct_size, sizeof from), head = sizeof to->struct_size;
+  char* const bytes = reinterpret_cast<char*>(to);
+  std::memcpy(bytes + head, reinterpret_cast<const char*>(&from) + head, size - head);
+  constexpr size_t kReason = offsetof(nf_explanation, reason);
+  if (size > kReason && size < kReason + sizeof from.reason) bytes[size - 1] = '\0';
+}
+
+core::Isa checked_isa(int32_t isa) {
+  if (nf_isa_name(isa) == nullptr) {
+    std::string known;
+    for (int32_t i = 0; nf_isa_name(i) != nullptr; ++i) {
+      const char* const before = i == 0 ? "" : nf_isa_name(i + 1) != nullptr ? ", " : " or ";
+      known += core::concat(before, i, " (", nf_isa_name(i), ")");
+    }
+    core::invalid_argument("isa=", isa, ": must be ", known);
+  }
+  const auto wanted = static_cast<core::Isa>(isa);
+  if (wanted == core::Isa::automatic) return core::select_isa();
+  if (const char* why = core::isa_unavailable(wanted)) core::unsupported("isa=", core::isa_name(wanted), ": ", why);
+  return wanted;
+}
+
+}  // namespace
+
+// ---- status and names ----------------------------------------------------------------------------------------------
+
+const char* nf_last_error(void) { return last_error; }
+
+const char* nf_status_name(nf_status status) {
+  switch (status) {
+    case NF_OK: return "ok";
+    case NF_INVALID_ARGUMENT: return "invalid_argument";
+    case NF_UNSUPPORTED: return "unsupported";
+    case NF_OUT_OF_MEMORY: return "out_of_memory";
+    case NF_INTERNAL_ERROR: return "internal_error";
+  }
+  return nullptr;
+}
+
+const char* nf_version(void) {
+  static const std::string version = core::concat(NF_VERSION_MAJOR, ".", NF_VERSION_MINOR, ".", NF_VERSION_PATCH);
+  return version.c_str();
+}
+
+const char* nf_isa_name(int32_t isa) { return core::isa_name(static_cast<core::Isa>(isa)); }
+const char* nf_engine_name(int32_t engine) { return core::engine_name(static_cast<core::EngineId>(engine)); }
+const char* nf_kernel_name(int32_t kernel) { return core::kernel_name(static_cast<core::CpuKernel>(kernel)); }
+const char* nf_dtype_name(int32_t dtype) {
+  return dtype < NF_FLOAT64 || dtype > NF_BOOL ? nullptr : core::name_of(static_cast<core::DType>(dtype));
+}
+
+// ---- attention -----------------------------------------------------------------------------------------------------
+
+nf_status nf_forward(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key, const nf_tensor* value,
+                     const nf_modifiers* modifiers, const nf_options* options, const nf_tensor* out,
+                     const nf_tensor* logsumexp) {
+  return guarded([&] {
+    refuse_unknown_fields(modifiers, "modifiers");
+    refuse_unknown_fields(options, "options");
+    core::ForwardOutputs outputs;
+    const core::Problem problem =
+        core::validate_forward(pattern, query, key, value, modifiers, options, out, logsumexp, outputs);
+    core::dispatch_forward(problem, outputs, core::request_of(options));
+  });
+}
+
+nf_status nf_forward_workspace(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key,
+                               const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
+                               size_t* bytes) {
+  return guarded([&] {
+    refuse_unknown_fields(modifiers, "modifiers");
+    refuse_unknown_fields(options, "options");
+    require(bytes, "bytes");
+    const core::Problem problem = core::validate_inputs(pattern, query, key, value, modifiers, options);
+    *bytes = core::dispatch_workspace(problem, core::request_of(options));
+  });
+}
+
+nf_status nf_backward(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key, const nf_tensor* value,
+                      const nf_modifiers* modifiers, const nf_options* options, const nf_tensor* out,
+                      const nf_tensor* logsumexp, const nf_tensor* dout, const nf_tensor* dlogsumexp,
+                      const nf_gradients* gradients) {
+  return guarded([&] {
+    refuse_unknown_fields(modifiers, "modifiers");
+    refuse_unknown_fields(options, "options");
+    refuse_unknown_fields(gradients, "gradients");
+    core::BackwardInputs inputs;
+    core::Gradients outputs;
+    const core::Problem problem = core::validate_backward(pattern, query, key, value, modifiers, options, out,
+                                                          logsumexp, dout, dlogsumexp, gradients, inputs, outputs);
+    core::dispatch_backward(problem, inputs, outputs, core::request_of(options));
+  });
+}
+
+nf_status nf_explain(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key, const nf_tensor* value,
+                     const nf_modifiers* modifiers, const nf_options* options, nf_explanation* explanation) {
+  return guarded([&] {
+    refuse_unknown_fields(modifiers, "modifiers");
+    refuse_unknown_fields(options, "options");
+    require(explanation, "explanation");
+    if (explanation->struct_size < sizeof explanation->struct_size)
+      core::invalid_argument("explanation.struct_size=", explanation->struct_size,
+                             ": must be sizeof(nf_explanation) as the caller's header has it");
+    const core::Problem problem = core::validate_inputs(pattern, query, key, value, modifiers, options);
+    copy_out(core::dispatch_explain(problem, core::request_of(options)), explanation);
+  });
+}
+
+// ---- the machine ---------------------------------------------------------------------------------------------------
+
+const char* nf_cpu_model(void) {
+  const char* model = "";
+  guarded([&] { model = core::cpu_model(); });
+  return model;
+}
+
+int32_t nf_default_num_threads(void) {
+  int32_t threads = 0;
+  guarded([&] { threads = core::default_num_threads(); });
+  return threads;
+}
+
+const char* nf_isa_unavailable(int32_t isa) {
+  if (nf_isa_name(isa) == nullptr) return "there is no such instruction set";
+  return core::isa_unavailable(static_cast<core::Isa>(isa));
+}
+
+const char* nf_engine_unavailable(int32_t engine) {
+  return core::engine_unavailable(static_cast<core::EngineId>(engine));
+}
+
+int32_t nf_selected_isa(void) {
+  core::Isa isa = core::Isa::automatic;
+  guarded([&] { isa = core::select_isa(); });
+  return static_cast<int32_t>(isa);
+}
+
+nf_status nf_measure_peak(int32_t isa, int32_t dtype, double seconds, double* gflops) {
+  return guarded([&] {
+    require(gflops, "gflops");
+    if (dtype != NF_FLOAT32 && dtype != NF_FLOAT64)
+      core::invalid_argument("dtype=", dtype, ": must be NF_FLOAT32 or NF_FLOAT64");
+    if (!(seconds > 0 && seconds <= 60)) core::invalid_argument("seconds=", seconds, ": must be in (0, 60]");
+    *gflops = core::measure_peak(checked_isa(isa), static_cast<core::DType>(dtype), seconds);
+  });
+}

@@ -1,0 +1,223 @@
+#include "dispatch/dispatch.h"
+
+#include <algorithm>
+#include <string>
+
+#include "base/error.h"
+#include "engine/reference/reference.h"
+#include "plan/plan.h"
+
+namespace nearfield::core {
+namespace {
+
+enum class Pass { forward, backward };
+
+constexpr size_t kWorkspaceAlignment = 64;  // bytes; what cpu_forward asks for
+// Of the reference engine, for one (query, key) pair and one channel of query or value: 1e-8 to 4e-8 on one thread of
+// a current x86 server, more per pair for small windows.
+constexpr double kReferenceSecondsPerChannel = 2e-8;
+
+// ---- the engines ---------------------------------------------------------------------------------------------------
+
+struct Engine {
+  EngineId id;
+  const char* name;
+  bool slow;                                         // only on demand
+  std::string (*unsupported)(const Problem&, Pass);  // empty if it can run the problem
+  size_t (*workspace)(const Problem&, const Request&);
+  void (*forward)(const Problem&, const ForwardOutputs&, const Request&);
+  void (*backward)(const Problem&, const BackwardInputs&, const Gradients&);  // nullptr: it has none
+  void (*explain)(const Problem&, const Request&, nf_explanation&);
+};
+
+std::string cpu_obstacle(const Problem& problem, Pass pass) {
+  if (pass == Pass::backward) return "backward: the CPU engine has none yet";
+  return cpu_unsupported(problem);
+}
+
+size_t cpu_workspace(const Problem& problem, const Request& request) {
+  const size_t needed = cpu_choose(problem, request.isa, request.kernel).workspace();
+  return needed == 0 ? 0 : needed + kWorkspaceAlignment - 1;
+}
+
+// The caller's workspace, its start moved up to the alignment; nullptr if there is none.
+void* aligned_workspace(const Request& request, size_t needed) {
+  if (request.workspace == nullptr || needed == 0) return nullptr;
+  const size_t asked = needed + kWorkspaceAlignment - 1;
+  if (request.workspace_size < asked)
+    invalid_argument("workspace_size=", request.workspace_size, ": must be at least ", asked,
+                     " bytes for this problem, as nf_forward_workspace says");
+  const auto address = reinterpret_cast<uintptr_t>(request.workspace);
+  const uintptr_t shift = (kWorkspaceAlignment - address % kWorkspaceAlignment) % kWorkspaceAlignment;
+  return static_cast<std::byte*>(request.workspace) + shift;
+}
+
+void run_cpu(const Problem& problem, const ForwardOutputs& outputs, const Request& request) {
+  const CpuChoice choice = cpu_choose(problem, request.isa, request.kernel);
+  cpu_forward(problem, outputs, choice, aligned_workspace(request, choice.workspace()));
+}
+
+void set_reason(nf_explanation& explanation, const std::string& reason) {
+  const size_t length = std::min(reason.size(), sizeof explanation.reason - 1);
+  std::copy_n(reason.data(), length, explanation.reason);
+  explanation.reason[length] = '\0';
+}
+
+// `of_one` is for one (batch, head).
+void set_statistics(nf_explanation& explanation, const Shape& shape, const PlanStatistics& of_one) {
+  const double copies = static_cast<double>(shape.batch) * static_cast<double>(shape.heads);
+  explanation.tiles = of_one.tiles;
+  explanation.full_steps = of_one.full_steps;
+  explanation.masked_steps = of_one.masked_steps;
+  explanation.useful_pairs = static_cast<double>(of_one.useful_pairs) * copies;
+  explanation.executed_pairs = static_cast<double>(of_one.executed_pairs) * copies;
+  explanation.waste = of_one.waste();
+}
+
+void set_tile(nf_explanation& explanation, const TileShape& shape) {
+  std::copy_n(shape.near, kMaxGridRank, explanation.tile);
+  std::copy_n(shape.far, kMaxGridRank, explanation.step);
+}
+
+void explain_cpu(const Problem& problem, const Request& request, nf_explanation& explanation) {
+  const CpuChoice choice = cpu_choose(problem, request.isa, request.kernel);
+  explanation.isa = static_cast<int32_t>(choice.isa);
+  explanation.kernel = static_cast<int32_t>(choice.kernel);
+  if (choice.plan) set_tile(explanation, choice.plan->shape());
+  set_statistics(explanation, problem.shape, choice.executed);
+  explanation.predicted_seconds = choice.predicted_seconds;
+  explanation.workspace = cpu_workspace(problem, request);
+  set_reason(explanation, choice.reason);
+}
+
+std::string nothing_unsupported(const Problem&, Pass) { return {}; }
+size_t no_workspace(const Problem&, const Request&) { return 0; }
+void run_reference(const Problem& problem, const ForwardOutputs& outputs, const Request&) {
+  reference_forward(problem, outputs);
+}
+
+// The oracle visits each query's own keys: a plan of single queries, whose steps reach over the whole axis.
+void explain_reference(const Problem& problem, const Request&, nf_explanation& explanation) {
+  TileShape one_query;
+  std::copy_n(problem.shape.grid, kMaxGridRank, one_query.far);
+  set_tile(explanation, one_query);
+  set_statistics(explanation, problem.shape, Plan(problem.pattern, one_query).statistics());
+  const double channels = static_cast<double>(problem.shape.head_dim + problem.shape.head_dim_v);
+  const double seconds = explanation.useful_pairs * channels * kReferenceSecondsPerChannel;
+  explanation.predicted_seconds = seconds / problem.threading.num_threads;
+  const std::string obstacle = cpu_unsupported(problem);
+  set_reason(explanation,
+             concat("The oracle, asked for by name: float64, one query at a time, slow by design. ",
+                    obstacle.empty() ? "The CPU engine can run this problem, much faster" : obstacle, "."));
+}
+
+// Fastest first: `auto` takes the first that can.
+constexpr Engine kEngines[] = {
+    {EngineId::cpu, "cpu", false, cpu_obstacle, cpu_workspace, run_cpu, nullptr, explain_cpu},
+    {EngineId::reference, "reference", true, nothing_unsupported, no_workspace, run_reference, reference_backward,
+     explain_reference},
+};
+
+// ---- the choice ----------------------------------------------------------------------------------------------------
+
+// "; engine=reference computes it, slowly", or nothing if no engine can.
+std::string way_out(const Problem& problem, Pass pass) {
+  for (const Engine& engine : kEngines)
+    if (engine.unsupported(problem, pass).empty())
+      return concat("; engine=", engine.name, " computes it", engine.slow ? ", slowly" : "");
+  return {};
+}
+
+const Engine& choose_engine(const Problem& problem, EngineId wanted, Pass pass) {
+  std::string obstacles;
+  for (const Engine& engine : kEngines) {
+    if (wanted == EngineId::automatic ? engine.slow : engine.id != wanted) continue;
+    const std::string obstacle = engine.unsupported(problem, pass);
+    if (obstacle.empty()) return engine;
+    obstacles += (obstacles.empty() ? "" : "; ") + obstacle;
+  }
+  unsupported(obstacles, way_out(problem, pass));
+}
+
+bool has_no_query(const Shape& shape) { return shape.batch == 0 || shape.tokens() == 0; }
+
+// Gradients of a problem without queries: zero wherever a tensor has elements all the same (bias, additional keys).
+void fill_zero(const TensorView& view) {
+  int64_t elements = 1;
+  for (int d = 0; d < view.rank; ++d) elements *= view.sizes[d];
+  for (int64_t index = 0; index < elements; ++index) {
+    int64_t element = 0, rest = index;
+    for (int d = view.rank - 1; d >= 0; rest /= view.sizes[d--]) element += rest % view.sizes[d] * view.strides[d];
+    store_double(view.at(element), view.dtype, 0.0);
+  }
+}
+
+}  // namespace
+
+Request request_of(const nf_options* options) {
+  if (options == nullptr) return {};
+  return {.engine = static_cast<EngineId>(options->engine),
+          .isa = static_cast<Isa>(options->isa),
+          .kernel = static_cast<CpuKernel>(options->kernel),
+          .workspace = options->workspace,
+          .workspace_size = options->workspace_size};
+}
+
+void dispatch_forward(const Problem& problem, const ForwardOutputs& outputs, const Request& request) {
+  if (has_no_query(problem.shape)) return;
+  choose_engine(problem, request.engine, Pass::forward).forward(problem, outputs, request);
+}
+
+void dispatch_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
+                       const Request& request) {
+  if (!has_no_query(problem.shape))
+    return choose_engine(problem, request.engine, Pass::backward).backward(problem, inputs, gradients);
+  Gradients left = gradients;
+  if (left.key_weights) left.key_weights.sizes[0] = 1;  // given without a batch: there is one, whatever the batch
+  for (const TensorView* view : {&left.query, &left.key, &left.value, &left.additional_keys, &left.additional_values,
+                                 &left.key_weights, &left.bias})
+    if (*view) fill_zero(*view);
+}
+
+size_t dispatch_workspace(const Problem& problem, const Request& request) {
+  if (has_no_query(problem.shape)) return 0;
+  return choose_engine(problem, request.engine, Pass::forward).workspace(problem, request);
+}
+
+nf_explanation dispatch_explain(const Problem& problem, const Request& request) {
+  nf_explanation explanation = {};
+  explanation.struct_size = sizeof explanation;
+  explanation.num_threads = problem.threading.num_threads;
+  if (has_no_query(problem.shape)) {
+    explanation.waste = 1;
+    set_reason(explanation, "There is no query: batch or a grid axis is 0. No engine runs.");
+    return explanation;
+  }
+  const Engine& engine = choose_engine(problem, request.engine, Pass::forward);
+  explanation.engine = static_cast<int32_t>(engine.id);
+  engine.explain(problem, request, explanation);
+  return explanation;
+}
+
+const char* engine_name(EngineId engine) {
+  if (engine == EngineId::automatic) return "auto";
+  for (const Engine& entry : kEngines)
+    if (entry.id == engine) return entry.name;
+  return nullptr;
+}
+
+const char* engine_unavailable(EngineId engine) {
+  // Both engines run everywhere: the CPU engine always has its portable instruction set.
+  return engine_name(engine) == nullptr ? "there is no such engine" : nullptr;
+}
+
+const char* kernel_name(CpuKernel kernel) {
+  switch (kernel) {
+    case CpuKernel::automatic: return "auto";
+    case CpuKernel::band: return "band";
+    case CpuKernel::tile: return "tile";
+  }
+  return nullptr;
+}
+
+}  // namespace nearfield::core

@@ -1,0 +1,44 @@
+// Which engine runs a problem, and why. Faces come here with a validated problem; nothing else calls an engine.
+//
+// `auto` takes the fastest engine that can run the problem and never a slow one: a user who would wait a thousand
+// times longer is told so (Status::unsupported, naming the engine that can) and asks for it by name.
+// A problem without queries (batch or a grid axis is 0) succeeds without an engine.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/cpu/cpu.h"
+#include "engine/problem.h"
+#include "nearfield/nearfield.h"
+
+namespace nearfield::core {
+
+enum class EngineId : int32_t { automatic = 0, reference = 1, cpu = 2 };
+
+// What a caller asks of dispatch beyond the problem itself.
+struct Request {
+  EngineId engine = EngineId::automatic;
+  Isa isa = Isa::automatic;                 // of the CPU engine; the reference engine has no use for it
+  CpuKernel kernel = CpuKernel::automatic;  // likewise
+  void* workspace = nullptr;                // any alignment; nullptr: the engine allocates
+  size_t workspace_size = 0;                // bytes
+};
+
+// Of options that validation has accepted; nullptr gives the defaults.
+Request request_of(const nf_options* options);
+
+// Each throws Error: unsupported where no engine that may be taken can do it.
+void dispatch_forward(const Problem& problem, const ForwardOutputs& outputs, const Request& request);
+void dispatch_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
+                       const Request& request);
+// Bytes that make request.workspace large enough at any alignment; 0 where the engine needs none.
+size_t dispatch_workspace(const Problem& problem, const Request& request);
+// What dispatch_forward would run. Element pointers are not followed.
+nf_explanation dispatch_explain(const Problem& problem, const Request& request);
+
+const char* engine_name(EngineId engine);         // nullptr if there is no such one
+const char* engine_unavailable(EngineId engine);  // nullptr if it can run on this machine
+const char* kernel_name(CpuKernel kernel);        // nullptr if there is no such one
+
+}  // namespace nearfield::core

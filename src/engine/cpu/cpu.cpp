@@ -1,0 +1,104 @@
+// The CPU engine's entry: which kernel, and its run.
+#include "engine/cpu/cpu.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <new>
+
+#include "base/error.h"
+#include "engine/cpu/driver.h"
+#include "engine/cpu/rates.h"
+
+namespace nearfield::core {
+namespace {
+
+const char* kernel_name(CpuKernel kernel) { return kernel == CpuKernel::band ? "band" : "tile"; }
+
+// Reading each input once and writing each output once takes at least this.
+double memory_seconds(const Problem& problem, Isa isa) {
+  const Shape& s = problem.shape;
+  const auto tokens = static_cast<double>(s.batch * s.tokens());
+  const auto channels = static_cast<double>((s.heads + s.heads_kv) * (s.head_dim + s.head_dim_v));
+  return tokens * channels * static_cast<double>(size_of(problem.query.dtype)) / cpu_rates(isa).bytes_per_second;
+}
+
+std::string describe(const CpuChoice& chosen, const CpuChoice* other, bool forced) {
+  const auto milliseconds = [](const CpuChoice& choice) { return choice.predicted_seconds * 1e3; };
+  std::string text = concat(kernel_name(chosen.kernel), " kernel on ", isa_name(chosen.isa), ", waste ",
+                            chosen.executed.waste(), ": ");
+  if (forced) return text + "asked for";
+  if (other == nullptr) {
+    return text + (chosen.kernel == CpuKernel::tile ? "the window is too large for bands" : "the only one that can");
+  }
+  return text + concat("predicted ", milliseconds(chosen), " ms on one thread against ", milliseconds(*other),
+                       " ms of the ", kernel_name(other->kernel), " kernel, whose waste is ", other->executed.waste());
+}
+
+}  // namespace
+
+std::vector<int64_t> cut_by_cost(const std::vector<double>& costs, int64_t pieces) {
+  double total = 0;
+  for (double cost : costs) total += cost;
+  std::vector<int64_t> cuts = {0};
+  double so_far = 0;
+  for (size_t i = 0; i < costs.size(); ++i) {
+    so_far += costs[i];
+    const bool full = so_far * static_cast<double>(pieces) >= total * static_cast<double>(cuts.size());
+    if (full || i + 1 == costs.size()) cuts.push_back(static_cast<int64_t>(i) + 1);
+  }
+  return cuts;
+}
+
+std::string cpu_unsupported(const Problem& problem) {
+  const Modifiers& m = problem.modifiers;
+  const char* named = m.additional_keys  ? "additional_keys"
+                      : m.key_mask       ? "key_mask"
+                      : m.key_weights    ? "key_weights"
+                      : m.bias           ? "bias"
+                      : m.softcap != 0.0 ? "softcap"
+                                         : nullptr;
+  return named == nullptr ? std::string() : concat(named, ": the cpu engine does not have this modifier yet");
+}
+
+CpuChoice cpu_choose(const Problem& problem, Isa isa, CpuKernel kernel) {
+  if (const std::string why = cpu_unsupported(problem); !why.empty()) unsupported(why);
+  if (isa == Isa::automatic) isa = select_isa();
+  if (const char* why = isa_unavailable(isa)) unsupported("isa=", isa_name(isa), ": ", why);
+  CpuChoice band, tile;
+  band.isa = tile.isa = isa;
+  band.kernel = CpuKernel::band;
+  tile.kernel = CpuKernel::tile;
+  const bool can_band = kernel != CpuKernel::tile && band_choose(problem, band);
+  const bool can_tile = kernel != CpuKernel::band && tile_choose(problem, tile);
+  if (!can_band && !can_tile)
+    unsupported("kernel=", kernel_name(kernel), ": the window's key lines are too large for it; kernel=tile can");
+  const bool use_band = can_band && (!can_tile || band.predicted_seconds <= tile.predicted_seconds);
+  CpuChoice& chosen = use_band ? band : tile;
+  const CpuChoice* other = can_band && can_tile ? (use_band ? &tile : &band) : nullptr;
+  chosen.reason = describe(chosen, other, kernel != CpuKernel::automatic);
+  const Shape& s = problem.shape;
+  const int64_t most = std::max<int64_t>(1, s.batch * s.heads * std::max<int64_t>(1, chosen.executed.tiles));
+  chosen.slots = static_cast<int32_t>(std::min<int64_t>(problem.threading.num_threads, most));
+  chosen.predicted_seconds = std::max(chosen.predicted_seconds / chosen.slots, memory_seconds(problem, isa));
+  return chosen;
+}
+
+void cpu_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, void* workspace) {
+  struct Free {
+    void operator()(void* memory) const { std::free(memory); }
+  };
+  std::unique_ptr<void, Free> own;
+  if (workspace == nullptr) {
+    own.reset(std::aligned_alloc(kCacheLine, (choice.workspace() + kCacheLine - 1) / kCacheLine * kCacheLine));
+    if (own == nullptr) throw std::bad_alloc();
+    workspace = own.get();
+  }
+  if (choice.kernel == CpuKernel::band) {
+    band_forward(problem, outputs, choice, workspace);
+  } else {
+    tile_forward(problem, outputs, choice, workspace);
+  }
+}
+
+}  // namespace nearfield::core

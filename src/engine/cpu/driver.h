@@ -1,0 +1,81 @@
+// What the drivers of both kernels share: views of one head, scratch memory, the queue of work.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "engine/cpu/cpu.h"
+#include "engine/cpu/kernels.h"
+#include "engine/problem.h"
+#include "plan/plan.h"
+
+namespace nearfield::core {
+
+inline constexpr size_t kCacheLine = 64;
+
+// One (batch, head) of a grid tensor (batch, *grid, heads, channels).
+struct HeadView {
+  std::byte* data = nullptr;
+  DType dtype = DType::float32;
+  int64_t channels = 0;
+  int64_t strides[kMaxGridRank] = {};  // of the grid axes, in elements
+
+  HeadView(const TensorView& tensor, int rank, int64_t batch, int64_t head)
+      : data(tensor.at(batch * tensor.strides[0] + head * tensor.strides[rank + 1])),
+        dtype(tensor.dtype),
+        channels(tensor.sizes[rank + 2]) {
+    for (int a = 0; a < rank; ++a) strides[a] = tensor.strides[1 + a];
+  }
+  std::byte* at(int64_t element) const { return data + element * size_of(dtype); }
+};
+
+// Hands out pieces of one buffer, each on its own cache line. With no memory behind it, it only adds up.
+class Arena {
+ public:
+  explicit Arena(void* memory) : memory_(static_cast<std::byte*>(memory)) {}
+  template <class T>
+  T* take(int64_t count) {
+    std::byte* piece = memory_ == nullptr ? nullptr : memory_ + used_;
+    used_ += (static_cast<size_t>(count) * sizeof(T) + kCacheLine - 1) / kCacheLine * kCacheLine;
+    return reinterpret_cast<T*>(piece);
+  }
+  size_t used() const { return used_; }
+
+ private:
+  std::byte* memory_;
+  size_t used_ = 0;
+};
+
+// Indices [0, count), one at a time, for whoever asks next.
+class TaskQueue {
+ public:
+  explicit TaskQueue(int64_t count) : count_(count) {}
+  bool next(int64_t& task) {
+    task = next_.fetch_add(1, std::memory_order_relaxed);
+    return task < count_;
+  }
+
+ private:
+  std::atomic<int64_t> next_{0};
+  int64_t count_;
+};
+
+// Cuts costs[0..n) into about `pieces` runs of about equal cost: the begins of the runs, then n.
+std::vector<int64_t> cut_by_cost(const std::vector<double>& costs, int64_t pieces);
+
+// Tasks that one thread should find: enough for a late thread to leave little undone.
+inline constexpr int64_t kTasksPerThread = 8;
+
+template <class T>
+const KernelTable<T>& kernels_of(Isa isa);
+
+// The two kernels' drivers. `choose` fills a CpuChoice's plan, prediction, workspace and statistics, or returns false
+// where the kernel can't run the problem; `forward` runs it with the choice.workspace() bytes at `workspace`.
+bool tile_choose(const Problem& problem, CpuChoice& choice);
+void tile_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, void* workspace);
+bool band_choose(const Problem& problem, CpuChoice& choice);
+void band_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, void* workspace);
+
+}  // namespace nearfield::core

@@ -1,0 +1,101 @@
+// What an instruction set provides to the CPU engine: a table of leaf kernels over plain arrays. Kernels know neither
+// patterns nor plans nor tensors; the drivers (band_forward.cpp, tile_forward.cpp) feed them. T is the type that sums
+// are held in: float, or double for float64 tensors.
+//
+// Logits are in units of log2: queries arrive multiplied by scale * log2(e).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/dtype.h"
+
+namespace nearfield::core {
+
+// A score that stands for "not seen": far below any logit, and exp2 of it is exactly 0. Finite, so that differences of
+// two of them are no NaN; 16 of them still add up in float.
+template <class T>
+inline constexpr T kMaskedScore = static_cast<T>(-1e30);
+
+// A stretch of memory that will be needed soon.
+struct Upcoming {
+  const std::byte* begin = nullptr;
+  int64_t cache_lines = 0;
+};
+
+// Up to `lanes` adjacent queries of one line against the key lines that they see: exact windows.
+template <class T>
+struct BandTile {
+  int64_t queries = 0;  // 1 .. lanes
+  int64_t lines = 0;
+  const T* query = nullptr;               // [queries][key_stride], zero-padded
+  const T* const* keys = nullptr;         // [lines]: packed key lines, each [positions][key_stride], zero-padded
+  const T* const* values = nullptr;       // [lines]: [positions][value_stride]
+  const int32_t* begin = nullptr;         // [queries]: first position seen, the same on every line; never decreases
+  const int32_t* end = nullptr;           // [queries]: end of the positions seen; never decreases
+  int64_t key_stride = 0;                 // head_dim rounded up to whole vectors
+  int64_t value_stride = 0;               // head_dim_v rounded up to whole vectors
+  int64_t width = 0;                      // longest interval rounded up to whole vectors
+  T* scores = nullptr;                    // scratch [queries][lines][width]
+  T* out = nullptr;                       // [queries][value_stride]
+  T* logsumexp = nullptr;                 // [lanes], natural; nullptr: not wanted
+  const Upcoming* upcoming = nullptr;  // [upcoming_count], fetched along the way
+  int64_t upcoming_count = 0;
+};
+
+// A tile of `tile_queries` queries (two vectors) against `count` keys. Sᵀ orientation: queries across the lanes.
+template <class T>
+struct TileStep {
+  int64_t count = 0;
+  int64_t head_dim = 0, head_dim_v = 0;
+  const T* query = nullptr;           // [head_dim][tile_queries]
+  const T* const* keys = nullptr;     // [count] rows of head_dim
+  const T* const* values = nullptr;   // [count] rows of head_dim_v
+  const uint32_t* visible = nullptr;  // [count]: bit t is set if query t sees the key; nullptr: all do
+  T* scores = nullptr;                // scratch [count][tile_queries]
+  T* maximum = nullptr;               // [tile_queries], log2 units; kMaskedScore at first
+  T* sum = nullptr;                   // [tile_queries]
+  T* accumulator = nullptr;           // [head_dim_v][tile_queries]
+};
+
+template <class T>
+struct TileFinish {
+  int64_t queries = 0;  // that are wanted, of tile_queries
+  int64_t head_dim_v = 0;
+  const T* maximum = nullptr;
+  const T* sum = nullptr;
+  const T* accumulator = nullptr;  // [head_dim_v][tile_queries]
+  int64_t out_stride = 0;          // head_dim_v rounded up to whole vectors
+  T* out = nullptr;                // [tile_queries][out_stride]
+  T* logsumexp = nullptr;          // [tile_queries]; nullptr: not wanted
+};
+
+template <class T>
+struct KernelTable {
+  int64_t lanes = 0;
+  int64_t tile_queries = 0;
+  // rows: `count` rows of `columns` elements of dtype at `source` + offsets[i] elements become T rows of `stride`,
+  // multiplied by `factor` and zero-padded. Any alignment.
+  void (*load_rows)(const void* source, DType dtype, const int64_t* offsets, int64_t count, int64_t columns, T factor,
+                    T* rows, int64_t stride) = nullptr;
+  // The reverse, rounding to nearest even. Writes nothing but the elements.
+  void (*store_rows)(const T* rows, int64_t stride, int64_t count, int64_t columns, void* target, DType dtype,
+                     const int64_t* offsets) = nullptr;
+  // [tile_queries][stride] rows to [columns][tile_queries]; columns and stride are whole vectors.
+  void (*transpose_tile)(const T* rows, int64_t stride, int64_t columns, T* columns_first) = nullptr;
+  void (*band_tile)(const BandTile<T>& tile) = nullptr;
+  void (*tile_step)(const TileStep<T>& step) = nullptr;
+  // False if an output of a wanted query is not finite: then the tile may have been touched by keys that it does not
+  // see (0 * NaN), and must be run again query by query.
+  bool (*tile_finish)(const TileFinish<T>& finish) = nullptr;
+  // Multiply-adds per call of independent registers, for the machine's peak. Returns how many scalar ones were done.
+  int64_t (*multiply_adds)(int64_t rounds) = nullptr;
+};
+
+// One for each instruction set and type; nullptr where the compiler's target has no such instructions.
+const KernelTable<float>* portable_float_kernels();
+const KernelTable<double>* portable_double_kernels();
+const KernelTable<float>* avx2_float_kernels();
+const KernelTable<double>* avx2_double_kernels();
+
+}  // namespace nearfield::core

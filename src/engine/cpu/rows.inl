@@ -1,0 +1,105 @@
+// Rows of any dtype in and out of packed rows of T. V is a vector of the vocabulary (simd/).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "base/dtype.h"
+#include "engine/cpu/kernels.h"
+
+namespace nearfield::core::kernel {
+
+template <DType D>
+inline constexpr int64_t kElementSize = size_of(D);
+
+template <class V, DType D>
+inline V load_as(const void* p) {
+  if constexpr (D == DType::bfloat16) return V::load_bfloat16(p);
+  if constexpr (D == DType::float16) return V::load_float16(p);
+  if constexpr (D == DType::float32 || D == DType::float64) return V::load_any(p);
+}
+template <class V, DType D>
+inline void store_as(V x, void* p) {
+  if constexpr (D == DType::bfloat16) x.store_bfloat16(p);
+  if constexpr (D == DType::float16) x.store_float16(p);
+  if constexpr (D == DType::float32 || D == DType::float64) x.store_any(p);
+}
+
+template <class V, DType D>
+void load_rows_of(const std::byte* source, const int64_t* offsets, int64_t count, int64_t columns,
+                  typename V::Scalar factor, typename V::Scalar* rows, int64_t stride) {
+  constexpr int64_t W = V::kLanes, size = kElementSize<D>;
+  const int64_t whole = columns / W * W, tail = columns - whole;
+  const V f = V::set(factor);
+  for (int64_t i = 0; i < count; ++i) {
+    const std::byte* from = source + offsets[i] * size;
+    typename V::Scalar* to = rows + i * stride;
+    for (int64_t c = 0; c < whole; c += W) (load_as<V, D>(from + c * size) * f).store(to + c);
+    if (tail != 0) {
+      std::byte last[W * size] = {};
+      std::memcpy(last, from + whole * size, static_cast<size_t>(tail * size));
+      (load_as<V, D>(last) * f).store(to + whole);
+    }
+    for (int64_t c = whole + (tail != 0 ? W : 0); c < stride; c += W) V::zero().store(to + c);
+  }
+}
+
+template <class V, DType D>
+void store_rows_of(const typename V::Scalar* rows, int64_t stride, int64_t count, int64_t columns, std::byte* target,
+                   const int64_t* offsets) {
+  constexpr int64_t W = V::kLanes, size = kElementSize<D>;
+  const int64_t whole = columns / W * W, tail = columns - whole;
+  for (int64_t i = 0; i < count; ++i) {
+    const typename V::Scalar* from = rows + i * stride;
+    std::byte* to = target + offsets[i] * size;
+    for (int64_t c = 0; c < whole; c += W) store_as<V, D>(V::load(from + c), to + c * size);
+    if (tail != 0) {
+      std::byte last[W * size];
+      store_as<V, D>(V::load(from + whole), last);
+      std::memcpy(to + whole * size, last, static_cast<size_t>(tail * size));
+    }
+  }
+}
+
+template <class V>
+void load_rows(const void* source, DType dtype, const int64_t* offsets, int64_t count, int64_t columns,
+               typename V::Scalar factor, typename V::Scalar* rows, int64_t stride) {
+  const auto* bytes = static_cast<const std::byte*>(source);
+  if constexpr (sizeof(typename V::Scalar) == 8) {
+    load_rows_of<V, DType::float64>(bytes, offsets, count, columns, factor, rows, stride);
+  } else if (dtype == DType::bfloat16) {
+    load_rows_of<V, DType::bfloat16>(bytes, offsets, count, columns, factor, rows, stride);
+  } else if (dtype == DType::float16) {
+    load_rows_of<V, DType::float16>(bytes, offsets, count, columns, factor, rows, stride);
+  } else {
+    load_rows_of<V, DType::float32>(bytes, offsets, count, columns, factor, rows, stride);
+  }
+}
+
+template <class V>
+void store_rows(const typename V::Scalar* rows, int64_t stride, int64_t count, int64_t columns, void* target,
+                DType dtype, const int64_t* offsets) {
+  auto* bytes = static_cast<std::byte*>(target);
+  if constexpr (sizeof(typename V::Scalar) == 8) {
+    store_rows_of<V, DType::float64>(rows, stride, count, columns, bytes, offsets);
+  } else if (dtype == DType::bfloat16) {
+    store_rows_of<V, DType::bfloat16>(rows, stride, count, columns, bytes, offsets);
+  } else if (dtype == DType::float16) {
+    store_rows_of<V, DType::float16>(rows, stride, count, columns, bytes, offsets);
+  } else {
+    store_rows_of<V, DType::float32>(rows, stride, count, columns, bytes, offsets);
+  }
+}
+
+// [2 lanes][stride] to [columns][2 lanes].
+template <class V>
+void transpose_tile(const typename V::Scalar* rows, int64_t stride, int64_t columns,
+                    typename V::Scalar* columns_first) {
+  constexpr int64_t W = V::kLanes;
+  for (int64_t half = 0; half < 2; ++half)
+    for (int64_t c = 0; c < columns; c += W)
+      V::transpose(rows + half * W * stride + c, stride, columns_first + c * 2 * W + half * W, 2 * W);
+}
+
+}  // namespace nearfield::core::kernel

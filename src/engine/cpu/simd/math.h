@@ -1,0 +1,72 @@
+// Functions over the vector vocabulary. They find the vocabulary's overloads by argument-dependent lookup.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "engine/cpu/kernels.h"
+
+namespace nearfield::core::simd {
+
+// 2^x for x <= 128 (float) or 1024 (double). NaN stays NaN; below -126.5 (-1022.5) the result is exactly 0, so a
+// masked score (kMaskedScore) is a weight of exactly 0. float: 1.5e-7 relative (degree 5, c0 = 1); double: 4e-16
+// (degree 11). 2^0 is exactly 1.
+template <class V>
+inline __attribute__((always_inline)) V exp2(V x) {
+  using T = typename V::Scalar;
+  if constexpr (sizeof(T) == 4) {
+    // Adding `magic` leaves round(x) + 127 in the low bits, which low_bits_as_exponent turns into 2^round(x).
+    const V magic = V::set(12582912.0f + 127.0f);
+    x = max(V::set(-127.0f), x);
+    const V t = x + magic, r = x - (t - magic);
+    V p = V::set(0.00132647271f);
+    p = fma(p, r, V::set(0.00967151268f));
+    p = fma(p, r, V::set(0.0555073374f));
+    p = fma(p, r, V::set(0.240222421f));
+    p = fma(p, r, V::set(0.693146978f));
+    p = fma(p, r, V::set(1.0f));
+    return p * low_bits_as_exponent(t);
+  } else {
+    const V magic = V::set(6755399441055744.0 + 1023.0);
+    x = max(V::set(-1023.0), x);
+    const V t = x + magic, r = x - (t - magic);
+    // Taylor coefficients ln(2)^n / n!: |r| <= 1/2 leaves a truncation error below 1e-17 at degree 13.
+    constexpr double c[] = {1.36914888539041e-12, 2.56784359934882e-11,
+                            4.44553827187081e-10, 7.05491162080112e-9,
+                            1.01780860092397e-7,  1.32154867901443e-6,
+                            1.52527338040598e-5,  1.54035303933816e-4,
+                            1.33335581464284e-3,  9.61812910762848e-3,
+                            5.55041086648216e-2,  2.40226506959101e-1,
+                            6.93147180559945e-1,  1.0};
+    V p = V::set(c[0]);
+    for (int i = 1; i < 14; ++i) p = fma(p, r, V::set(c[i]));
+    return p * low_bits_as_exponent(t);
+  }
+}
+
+// Natural logarithm of positive normal numbers: 1e-7 absolute near 1 (float, cephes' polynomial); NaN stays NaN.
+template <class V>
+inline __attribute__((always_inline)) V log(V x) {
+  using T = typename V::Scalar;
+  if constexpr (sizeof(T) == 4) {
+    V m;
+    const V e = split_exponent(x, m);
+    const V f = m - V::set(1.0f), z = f * f;
+    constexpr float c[] = {-1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f, 1.4249322787e-1f,
+                           -1.6668057665e-1f, 2.0000714765e-1f, -2.4999993993e-1f, 3.3333331174e-1f};
+    V p = V::set(7.0376836292e-2f);
+    for (float each : c) p = fma(p, f, V::set(each));
+    V y = p * f * z;
+    y = fma(e, V::set(-2.12194440e-4f), y);
+    y = fma(z, V::set(-0.5f), y);
+    // Beside the split, which reads bits, x*0 carries NaN and infinity through.
+    return fma(x, V::zero(), fma(e, V::set(0.693359375f), f + y));
+  } else {
+    T lanes[V::kLanes];
+    x.store(lanes);
+    for (T& lane : lanes) lane = std::log(lane);
+    return V::load(lanes);
+  }
+}
+
+}  // namespace nearfield::core::simd

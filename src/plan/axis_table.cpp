@@ -1,0 +1,190 @@
+#include "plan/axis_table.h"
+
+#include <algorithm>
+#include <limits>
+#include <unordered_map>
+
+#include "base/error.h"
+
+namespace nearfield::core {
+namespace {
+
+constexpr int64_t kMaxInt32 = std::numeric_limits<int32_t>::max();
+
+int32_t narrow(size_t value) {
+  if (value > static_cast<size_t>(kMaxInt32)) unsupported("plan: an axis has more than ", kMaxInt32, " steps or spans");
+  return static_cast<int32_t>(value);
+}
+
+void check_intervals(const AxisRequest& request) {
+  auto fail = [](auto&&... parts) { throw Error(Status::internal_error, concat("plan: ", parts...)); };
+  const std::vector<Interval>& all = request.intervals;
+  for (size_t x = 0; x < all.size(); ++x) {
+    const Interval i = all[x];
+    if (x > 0 && (i.start < all[x - 1].start || i.end() < all[x - 1].end()))
+      fail("starts and ends must not decrease, but do at ", x, ": [", all[x - 1].start, ", ", all[x - 1].end(),
+           ") comes before [", i.start, ", ", i.end(), ")");
+    if (i.length < 0 || i.length > request.far) fail("interval of ", i.length, " tokens on an axis of ", request.far);
+    if (!request.wraps && i.length > 0 && (i.start < 0 || i.end() > request.far))
+      fail("interval [", i.start, ", ", i.end(), ") leaves an axis of ", request.far, " that does not wrap");
+  }
+}
+
+// Un-reduced far tokens: the hull of a tile's intervals, and the part of it that every near token sees.
+struct Hull {
+  int64_t begin = 0, end = 0;
+  int64_t common_begin = 0, common_end = 0;
+  bool modular = false;  // clipped to one lap
+};
+
+Hull hull_of(const AxisRequest& request, const AxisTile& tile) {
+  const Interval* intervals = request.intervals.data() + tile.begin;
+  const Interval *first = nullptr, *last = nullptr;
+  for (int64_t t = 0; t < tile.size; ++t) {
+    if (intervals[t].length == 0) continue;  // must not stretch the hull
+    if (first == nullptr) first = &intervals[t];
+    last = &intervals[t];
+  }
+  if (first == nullptr) return {};
+  Hull hull{first->start, last->end(), 0, 0, false};
+  if (request.wraps && !request.keep_laps && hull.end - hull.begin > request.far)
+    return {0, request.far, 0, 0, true};  // the whole axis: begins anywhere, so where it needs no cut at the seam
+  const bool all_see_some = std::all_of(intervals, intervals + tile.size, [](Interval i) { return i.length > 0; });
+  if (all_see_some && last->start < first->end()) {
+    hull.common_begin = last->start;
+    hull.common_end = first->end();
+  }
+  return hull;
+}
+
+Span span_within(const Piece& piece, Interval interval, int64_t n, bool modular) {
+  const int64_t size = piece.size, length = interval.length;
+  int64_t low = 0, high = 0;
+  if (!modular) {
+    const int64_t base = piece.first + piece.lap * n;
+    low = clamp_to(interval.start - base, 0, size);
+    high = clamp_to(interval.end() - base, 0, size);
+  } else if (length >= n) {  // first of all: as an arc a whole circle would have a seam at its start
+    high = size;
+  } else {
+    low = floor_mod(interval.start - piece.first, n);
+    const int64_t around = low + length - n;  // how much comes round to the piece's begin
+    high = around > 0 ? min_of(around, size) : min_of(low + length, size);
+    if (low >= size) low = 0, high = max_of(min_of(around, size), 0);
+  }
+  if (low == high || length == 0) return {};
+  return {static_cast<int32_t>(low), static_cast<int32_t>(high)};
+}
+
+class Builder {
+ public:
+  explicit Builder(AxisRequest&& request) : request_(std::move(request)) {
+    check_intervals(request_);
+    request_.far_extent = min_of(request_.far_extent, kMaxInt32);
+    table_.near = static_cast<int64_t>(request_.intervals.size());
+    table_.far = request_.far;
+  }
+
+  AxisTable build() {
+    const int64_t before = floor_mod(request_.phase, request_.near_extent);  // of the first tile, cut away
+    const int64_t extent = min_of(request_.near_extent, table_.near + before);
+    for (int64_t begin = table_.near == 0 ? 0 : -before; begin < table_.near; begin += extent) {
+      AxisTile tile;
+      tile.begin = max_of(begin, 0);
+      tile.size = min_of(begin + extent, table_.near) - tile.begin;
+      add_steps(tile);
+      table_.tiles.push_back(tile);
+    }
+    table_.tiles.shrink_to_fit();
+    table_.steps.shrink_to_fit();
+    table_.spans.shrink_to_fit();
+    table_.intervals = std::move(request_.intervals);
+    return std::move(table_);
+  }
+
+ private:
+  void add_steps(AxisTile& tile) {
+    const int64_t n = request_.far;
+    const Hull hull = hull_of(request_, tile);
+    tile.first_step = narrow(table_.steps.size());
+    for (int64_t begin = hull.begin; begin < hull.end;) {
+      const int64_t lap = floor_div(begin, n);
+      const int64_t end = min_of(hull.end, (lap + 1) * n);
+      const int64_t common_begin = clamp_to(hull.common_begin, begin, end);
+      const int64_t common_end = clamp_to(hull.common_end, common_begin, end);
+      sizes_.clear();
+      split_evenly(end - begin, common_begin - begin, common_end - begin, request_.far_extent, sizes_);
+      for (const int64_t size : sizes_) {
+        add_step(tile, {begin - lap * n, size, lap}, hull.modular);
+        begin += size;
+      }
+    }
+    tile.steps = narrow(table_.steps.size()) - tile.first_step;
+  }
+
+  void add_step(const AxisTile& tile, const Piece& piece, bool modular) {
+    spans_.clear();
+    bool any = false, full = true;
+    for (int64_t t = 0; t < tile.size; ++t) {
+      const Span span = span_within(piece, request_.intervals[tile.begin + t], request_.far, modular);
+      any = any || span.low != span.high;
+      full = full && span == Span{0, static_cast<int32_t>(piece.size)};
+      spans_.push_back(span);
+    }
+    if (any) table_.steps.push_back({piece, full, shared_spans()});
+  }
+
+  // Where spans_ is found in the table. Two different lists of one hash only cost their sharing.
+  int32_t shared_spans() {
+    uint64_t hash = 0xcbf29ce484222325;  // FNV-1a over the words
+    for (const Span span : spans_)
+      hash =
+          (hash ^ (static_cast<uint64_t>(static_cast<uint32_t>(span.low)) << 32 | static_cast<uint32_t>(span.high))) *
+          0x100000001b3;
+    const auto [known, is_new] = offsets_.try_emplace(hash, narrow(table_.spans.size()));
+    const auto there = table_.spans.begin() + known->second;
+    if (!is_new && static_cast<size_t>(table_.spans.end() - there) >= spans_.size() &&
+        std::equal(spans_.begin(), spans_.end(), there))
+      return known->second;
+    const int32_t offset = narrow(table_.spans.size());
+    table_.spans.insert(table_.spans.end(), spans_.begin(), spans_.end());
+    return offset;
+  }
+
+  AxisRequest request_;
+  AxisTable table_;
+  std::vector<int64_t> sizes_;
+  std::vector<Span> spans_;
+  std::unordered_map<uint64_t, int32_t> offsets_;
+};
+
+// `parts` sizes, all nearly size / parts.
+void append_equal(int64_t size, int64_t parts, std::vector<int64_t>& sizes) {
+  for (int64_t p = 0; p < parts; ++p) sizes.push_back(size / parts + (p < size % parts ? 1 : 0));
+}
+
+}  // namespace
+
+void split_evenly(int64_t size, int64_t common_begin, int64_t common_end, int64_t far_extent,
+                  std::vector<int64_t>& sizes) {
+  const int64_t common = common_end - common_begin, head = common_begin, tail = size - common_end;
+  const int64_t pieces = ceil_div(size, far_extent);
+  // What is before and after the common part takes this many pieces at least, none of them full.
+  const int64_t head_pieces = ceil_div(head, far_extent), tail_pieces = ceil_div(tail, far_extent);
+  const int64_t full_pieces = pieces - head_pieces - tail_pieces;
+  if (common == 0 || full_pieces <= 0) return append_equal(size, pieces, sizes);
+
+  const int64_t full = min_of(common, full_pieces * far_extent);
+  const int64_t rest = common - full;  // common tokens that the outer pieces must take, shared out as evenly as fits
+  const int64_t outer_pieces = head_pieces + tail_pieces;
+  const int64_t even_head = outer_pieces == 0 ? 0 : ceil_div((size - full) * head_pieces, outer_pieces);
+  const int64_t rest_before = clamp_to(even_head - head, max_of(0, rest - (tail_pieces * far_extent - tail)),
+                                       min_of(rest, head_pieces * far_extent - head));
+  append_equal(head + rest_before, head_pieces, sizes);
+  append_equal(full, full_pieces, sizes);
+  append_equal(tail + rest - rest_before, tail_pieces, sizes);
+}
+
+AxisTable build_axis_table(AxisRequest request) { return Builder(std::move(request)).build(); }
+
+}  // namespace nearfield::core

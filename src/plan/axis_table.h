@@ -1,0 +1,35 @@
+// One axis of a plan: from the interval of each near token to tiles, steps and spans.
+//
+// A tile's hull is (first start, last end) over its non-empty intervals. A wrapped hull longer than the axis is clipped
+// to one lap, unless laps are kept; membership is then modulo n. The hull is cut at the seam, and each part into the
+// fewest pieces of at most far_extent tokens; among those so that most tokens lie in full pieces; among those into
+// nearly equal ones: 83 tokens in pieces of 64 are 42 + 41, not 64 + 19. Pieces that nobody sees are dropped.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "plan/plan.h"
+
+namespace nearfield::core {
+
+struct AxisRequest {
+  std::vector<Interval> intervals;  // [near tokens], un-reduced
+  int64_t far = 0;                  // far tokens
+  bool wraps = false;
+  int64_t phase = 0;        // tiles begin at -phase
+  int64_t near_extent = 1;  // near tokens of a tile at most
+  int64_t far_extent = 1;   // far tokens of a step at most
+  bool keep_laps = false;
+};
+
+// Throws internal_error if starts or ends decrease, or an interval is longer than the axis or leaves it unwrapped;
+// unsupported if the table would have 2^31 steps or spans.
+AxisTable build_axis_table(AxisRequest request);
+
+// The sizes of the pieces of a hull part of `size` tokens of which [common_begin, common_end) is seen by every near
+// token (empty if the two are equal). Added to `sizes`.
+void split_evenly(int64_t size, int64_t common_begin, int64_t common_end, int64_t far_extent,
+                  std::vector<int64_t>& sizes);
+
+}  // namespace nearfield::core

@@ -1,0 +1,103 @@
+// `nearfield bench` and `nearfield check` as a user runs them.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace nearfield::cli {
+namespace {
+
+struct Finished {
+  int status = -1;
+  std::string output;  // stdout and stderr
+};
+
+Finished run(const std::string& arguments) {
+  Finished result;
+  FILE* pipe = popen((std::string("'") + NEARFIELD_PROGRAM + "' " + arguments + " 2>&1").c_str(), "r");
+  EXPECT_NE(pipe, nullptr);
+  if (pipe == nullptr) return result;
+  char buffer[4096];
+  for (size_t read = 0; (read = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;) result.output.append(buffer, read);
+  const int status = pclose(pipe);
+  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return result;
+}
+
+std::string last_line(const std::string& text) {
+  const std::string trimmed = text.substr(0, text.find_last_not_of('\n') + 1);
+  return trimmed.substr(trimmed.find_last_of('\n') + 1);
+}
+
+TEST(CheckProgram, EndsWithTheCount) {
+  const Finished check = run("check --cases 25 --seed 3");
+  EXPECT_EQ(check.status, 0) << check.output;
+  EXPECT_EQ(last_line(check.output), "25 passed, 0 failed") << check.output;
+}
+
+TEST(CheckProgram, OneProblemAloneIsTheSameProblem) {
+  const Finished check =
+      run("check --cases 1 --seed 3 --first 24 --isa portable --kernel tile --dtype f16 --threads 2");
+  EXPECT_EQ(check.status, 0) << check.output;
+  EXPECT_EQ(last_line(check.output), "1 passed, 0 failed") << check.output;
+}
+
+TEST(CheckProgram, RefusesNonsense) {
+  const Finished check = run("check --cases 0");
+  EXPECT_EQ(check.status, 2);
+  EXPECT_NE(check.output.find("cases=0: must be"), std::string::npos) << check.output;
+}
+
+TEST(BenchProgram, ListsItsCases) {
+  const Finished list = run("bench --list");
+  EXPECT_EQ(list.status, 0);
+  EXPECT_NE(list.output.find("hdit-24 "), std::string::npos) << list.output;
+}
+
+TEST(BenchProgram, WritesJson) {
+  const Finished bench =
+      run("bench --case nat-t4-b1 --case hdit-24 --threads 1,2 --json --seconds 0.1 --repetitions 3");
+  ASSERT_EQ(bench.status, 0) << bench.output;
+  const auto json = nlohmann::json::parse(bench.output);
+  EXPECT_GT(json["machine"]["peak_gflops"].get<double>(), 0);
+  ASSERT_EQ(json["results"].size(), 4u);
+  for (const auto& result : json["results"]) {
+    for (const char* key :
+         {"name", "dtype", "direction", "threads", "isa", "kernel", "tile", "median_ms", "spread", "useful_gflops",
+          "waste", "executed_gflops", "roofline_fraction", "error_max", "checked_rows"})
+      EXPECT_TRUE(result.contains(key)) << key;
+    EXPECT_GT(result["median_ms"].get<double>(), 0);
+    EXPECT_GE(result["waste"].get<double>(), 1);
+    EXPECT_GE(result["checked_rows"].get<int>(), 400);
+  }
+  EXPECT_EQ(json["results"][1]["threads"], 2);
+}
+
+TEST(BenchProgram, EveryDTypeIsChecked) {
+  for (const char* dtype : {"f32", "bf16", "f16", "f64"}) {
+    const Finished bench = run(std::string("bench --case nat-t3-b1 --seconds 0 --repetitions 1 --dtype ") + dtype);
+    EXPECT_EQ(bench.status, 0) << bench.output;
+  }
+}
+
+// Whichever engine can do it, the gradients are checked and timed; one that cannot says so and fails.
+TEST(BenchProgram, BackwardRunsOrSaysWhyNot) {
+  const Finished slow =
+      run("bench --case nat-t4-b1 --direction backward --engine reference --seconds 0 --repetitions 1");
+  EXPECT_EQ(slow.status, 0) << slow.output;
+  const Finished fast = run("bench --case nat-t4-b1 --direction backward --seconds 0 --repetitions 1");
+  const bool unsupported = fast.output.find("unsupported: backward") != std::string::npos;
+  EXPECT_EQ(fast.status, unsupported ? 1 : 0) << fast.output;
+}
+
+TEST(BenchProgram, RefusesUnknownNames) {
+  EXPECT_EQ(run("bench --case nosuch").status, 2);
+  EXPECT_EQ(run("bench --direction sideways").status, 2);
+  EXPECT_EQ(run("bench --dtype int8").status, 2);
+  EXPECT_EQ(run("bench --threads 0x").status, 2);
+}
+
+}  // namespace
+}  // namespace nearfield::cli

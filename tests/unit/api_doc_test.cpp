@@ -1,0 +1,246 @@
+// docs/api.md lists every rule that arguments have to follow, each with the message of a call that breaks it. Here each
+// rule is broken, and the message looked up in the page: an outdated or missing row fails, and prints the row to write.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "c_api_cases.h"
+#include "nearfield/nearfield.h"
+
+namespace {
+
+using namespace nearfield::test;
+
+// A valid call of everything, which rules are then broken in: 2 images of 4 x 6 tokens, 4 heads over 2 of keys.
+struct Call {
+  std::vector<float> memory = std::vector<float>(12000, 0.5F);
+  std::vector<unsigned char> mask_memory = std::vector<unsigned char>(48, 1);
+  size_t used = 0;
+  nf_neighborhood neighborhood = {};
+  nf_tensor query, key, value, out, logsumexp, additional_keys, additional_values, mask, weights, bias, dout, dquery,
+      dbias;
+  const nf_pattern* pattern = &neighborhood.pattern;
+  const nf_tensor *q = &query, *k = &key, *o = &out;
+  nf_modifiers modifiers = no_modifiers();
+  nf_options options = nf_default_options();
+  nf_gradients gradients = {};
+
+  Call() {
+    const int64_t windows[2] = {3, 3};
+    neighborhood = nf_make_neighborhood(2, windows);
+    query = take({2, 4, 6, 4, 8}), key = take({2, 4, 6, 2, 8}), value = take({2, 4, 6, 2, 8});
+    out = take({2, 4, 6, 4, 8}), logsumexp = take({2, 4, 6, 4}), dout = take({2, 4, 6, 4, 8});
+    additional_keys = take({2, 3, 2, 8}), additional_values = take({2, 3, 2, 8});
+    weights = take({4, 6}), bias = take({4, 5, 5}), dbias = take({4, 5, 5}), dquery = take({2, 4, 6, 4, 8});
+    mask = tensor(mask_memory.data(), NF_BOOL, {2, 4, 6});
+    gradients.struct_size = sizeof gradients;
+    gradients.query = &dquery;
+  }
+  Call(const Call&) = delete;
+
+  nf_tensor take(std::initializer_list<int64_t> sizes) {
+    const nf_tensor result = tensor(memory.data() + used, NF_FLOAT32, sizes);
+    used += static_cast<size_t>(result.strides[0] * result.sizes[0]);
+    return result;
+  }
+  nf_status forward() { return nf_forward(pattern, q, k, &value, &modifiers, &options, o, &logsumexp); }
+  nf_status backward(const nf_gradients* g) {
+    return nf_backward(pattern, q, k, &value, &modifiers, &options, &out, &logsumexp, &dout, nullptr, g);
+  }
+  nf_status explain() {
+    nf_explanation explanation = {};
+    explanation.struct_size = sizeof explanation;
+    return nf_explain(pattern, q, k, &value, &modifiers, &options, &explanation);
+  }
+};
+
+struct Rule {
+  nf_status status;
+  std::function<nf_status(Call&)> broken;  // breaks the rule, makes the call
+};
+
+// A call of nf_forward after `change`.
+std::function<nf_status(Call&)> forward_after(void (*change)(Call&)) {
+  return [change](Call& c) {
+    change(c);
+    return c.forward();
+  };
+}
+
+std::function<nf_status(Call&)> with_environment(const char* name, const char* value) {
+  return [=](Call& c) {
+    const char* const before = std::getenv(name);
+    const std::string kept = before != nullptr ? before : "";
+    setenv(name, value, 1);
+    const nf_status status = c.forward();
+    before != nullptr ? setenv(name, kept.c_str(), 1) : unsetenv(name);
+    return status;
+  };
+}
+
+void expect_documented(const std::vector<Rule>& rules) {
+  const std::filesystem::path page = std::filesystem::path(__FILE__).parent_path() / "../../docs/api.md";
+  std::ostringstream text;
+  text << std::ifstream(page).rdbuf();
+  ASSERT_FALSE(text.str().empty()) << page;
+  size_t from = 0;  // rows come in the order of the rules
+  for (const Rule& rule : rules) {
+    Call call;
+    EXPECT_EQ(rule.broken(call), rule.status) << nf_last_error();
+    const std::string cell = std::string("| `") + nf_last_error() + "` |";
+    const size_t row = text.str().find(cell, from);
+    EXPECT_NE(row, std::string::npos) << "docs/api.md lacks, after the rows before:\n" << cell;
+    if (row != std::string::npos) from = row + 1;
+  }
+}
+
+constexpr nf_status kInvalid = NF_INVALID_ARGUMENT;
+
+TEST(ApiDoc, ThisCallBreaksNoRule) {
+  Call call;
+  call.modifiers.bias = &call.bias;
+  call.modifiers.key_mask = &call.mask;
+  call.modifiers.key_weights = &call.weights;
+  call.modifiers.additional_keys = &call.additional_keys;
+  call.modifiers.additional_values = &call.additional_values;
+  call.gradients.bias = &call.dbias;
+  call.options.engine = NF_ENGINE_REFERENCE;
+  EXPECT_EQ(call.forward(), NF_OK) << nf_last_error();
+  EXPECT_EQ(call.backward(&call.gradients), NF_OK) << nf_last_error();
+}
+
+TEST(ApiDoc, Patterns) {
+  expect_documented({
+      {kInvalid, forward_after([](Call& c) { c.pattern = nullptr; })},
+      {kInvalid, forward_after([](Call& c) { c.neighborhood.pattern.struct_size = 8; })},
+      {kInvalid, forward_after([](Call& c) { c.neighborhood.pattern.kind = 7; })},
+      {kInvalid, forward_after([](Call& c) { c.neighborhood.pattern.rank = 4; })},
+      {kInvalid, forward_after([](Call& c) { c.neighborhood.kernel_size[1] = 0; })},
+      {kInvalid, forward_after([](Call& c) { c.neighborhood.kernel_size[0] = (int64_t{1} << 40) + 1; })},
+      {kInvalid, forward_after([](Call& c) { c.neighborhood.stride[0] = 0; })},
+      {kInvalid, forward_after([](Call& c) { c.neighborhood.stride[1] = 4; })},
+      {kInvalid, forward_after([](Call& c) { c.neighborhood.dilation[0] = -2; })},
+      {kInvalid, forward_after([](Call& c) { c.neighborhood.is_causal[0] = 2; })},
+      {kInvalid, forward_after([](Call& c) { c.neighborhood.boundary[0] = 3; })},
+      {kInvalid, forward_after([](Call& c) { c.neighborhood.is_causal[0] = 1, c.neighborhood.boundary[0] = NF_WRAP; })},
+      {kInvalid, forward_after([](Call& c) { c.neighborhood.dilation[1] = 4, c.neighborhood.boundary[1] = NF_WRAP; })},
+      {kInvalid,
+       [](Call& c) {
+         for (nf_tensor* t : {&c.query, &c.key, &c.value}) t->sizes[1] = t->sizes[2] = 1 << 20;
+         c.neighborhood.kernel_size[0] = c.neighborhood.kernel_size[1] = 1 << 20;
+         return c.explain();
+       }},
+  });
+}
+
+TEST(ApiDoc, Tensors) {
+  expect_documented({
+      {kInvalid, forward_after([](Call& c) { c.q = nullptr; })},
+      {kInvalid, forward_after([](Call& c) { c.query.rank = 4; })},
+      {kInvalid, forward_after([](Call& c) { c.query.sizes[0] = -1; })},
+      {kInvalid, forward_after([](Call& c) { c.query.sizes[4] = 1024; })},
+      {kInvalid, forward_after([](Call& c) { c.key.sizes[2] = 5; })},
+      {kInvalid, forward_after([](Call& c) { c.key.sizes[3] = 3; })},
+      {kInvalid, forward_after([](Call& c) { c.value.sizes[3] = 4; })},
+      {kInvalid, forward_after([](Call& c) { c.query.dtype = 9; })},
+      {kInvalid, forward_after([](Call& c) { c.key.dtype = NF_FLOAT16; })},
+      {kInvalid, forward_after([](Call& c) { c.logsumexp.dtype = NF_FLOAT64; })},
+      {kInvalid, forward_after([](Call& c) { c.value.strides[4] = 2; })},
+      {kInvalid, forward_after([](Call& c) { c.query.strides[0] = int64_t{1} << 60; })},
+      {kInvalid,
+       [](Call& c) {
+         for (nf_tensor* t : {&c.query, &c.key, &c.value}) t->sizes[0] = int64_t{1} << 60, t->strides[0] = 0;
+         return c.explain();
+       }},
+      {kInvalid, forward_after([](Call& c) { c.key.data = nullptr; })},
+      {kInvalid, forward_after([](Call& c) { c.out.data = c.query.data; })},
+      {kInvalid, forward_after([](Call& c) { c.out.strides[0] = 0; })},
+  });
+}
+
+TEST(ApiDoc, Modifiers) {
+  expect_documented({
+      {kInvalid, forward_after([](Call& c) { c.modifiers.struct_size = 8; })},
+      {kInvalid, forward_after([](Call& c) { c.modifiers.softcap = -1; })},
+      {kInvalid, forward_after([](Call& c) { c.modifiers.additional_keys = &c.additional_keys; })},
+      {kInvalid, forward_after([](Call& c) {
+         c.additional_values.sizes[1] = 2;
+         c.modifiers.additional_keys = &c.additional_keys, c.modifiers.additional_values = &c.additional_values;
+       })},
+      {kInvalid, forward_after([](Call& c) { c.mask.dtype = NF_FLOAT32, c.modifiers.key_mask = &c.mask; })},
+      {kInvalid, forward_after([](Call& c) { c.weights.rank = 1, c.modifiers.key_weights = &c.weights; })},
+      {kInvalid, forward_after([](Call& c) {
+         static_cast<float*>(c.weights.data)[8] = -0.5F;
+         c.modifiers.key_weights = &c.weights;
+       })},
+      {kInvalid, forward_after([](Call& c) { c.bias.sizes[1] = 3, c.modifiers.bias = &c.bias; })},
+      {kInvalid, forward_after([](Call& c) { c.bias.dtype = NF_FLOAT16, c.modifiers.bias = &c.bias; })},
+  });
+}
+
+TEST(ApiDoc, Options) {
+  expect_documented({
+      {kInvalid, forward_after([](Call& c) { c.options.struct_size = 0; })},
+      {kInvalid, forward_after([](Call& c) { c.options.has_scale = 2; })},
+      {kInvalid, forward_after([](Call& c) { c.options.has_scale = 1, c.options.scale = INFINITY; })},
+      {kInvalid, forward_after([](Call& c) { c.options.engine = 7; })},
+      {kInvalid, forward_after([](Call& c) { c.options.isa = 9; })},
+      {kInvalid, forward_after([](Call& c) { c.options.kernel = 3; })},
+      {kInvalid, forward_after([](Call& c) { c.options.num_threads = -1; })},
+      {kInvalid, forward_after([](Call& c) { c.options.reserved = 1; })},
+      {kInvalid, forward_after([](Call& c) { c.options.workspace_size = 64; })},
+      {kInvalid, with_environment("NEARFIELD_NUM_THREADS", "many")},
+      {kInvalid, with_environment("NEARFIELD_ISA", "sse9")},
+  });
+}
+
+TEST(ApiDoc, BackwardAndResults) {
+  expect_documented({
+      {kInvalid, [](Call& c) { return c.backward(nullptr); }},
+      {kInvalid,
+       [](Call& c) {
+         c.gradients.struct_size = 8;
+         return c.backward(&c.gradients);
+       }},
+      {kInvalid,
+       [](Call& c) {
+         c.gradients.bias = &c.dbias;
+         return c.backward(&c.gradients);
+       }},
+      {kInvalid,
+       [](Call& c) {
+         nf_explanation explanation = {};
+         return nf_explain(c.pattern, c.q, c.k, &c.value, nullptr, nullptr, &explanation);
+       }},
+      {kInvalid,
+       [](Call& c) { return nf_forward_workspace(c.pattern, c.q, c.k, &c.value, nullptr, nullptr, nullptr); }},
+      {kInvalid, [](Call&) { return nf_measure_peak(NF_ISA_AUTO, NF_FLOAT32, 0, std::array<double, 1>{}.data()); }},
+      {kInvalid, [](Call&) { return nf_measure_peak(NF_ISA_AUTO, NF_BFLOAT16, 1, std::array<double, 1>{}.data()); }},
+  });
+}
+
+TEST(ApiDoc, Unsupported) {
+  expect_documented({
+      {NF_UNSUPPORTED, [](Call& c) { return c.backward(&c.gradients); }},
+      {NF_UNSUPPORTED,
+       [](Call& c) {
+         struct Newer {
+           nf_options known = nf_default_options();
+           int64_t unknown = 1;
+         } newer;
+         newer.known.struct_size = sizeof newer;
+         return nf_forward(c.pattern, c.q, c.k, &c.value, nullptr, &newer.known, c.o, nullptr);
+       }},
+  });
+}
+
+}  // namespace

@@ -103,7 +103,10 @@ TEST(TileCandidates, RandomPatternsKeepTheLimits) {
       ASSERT_LE(shape.near[0] * shape.near[1] * shape.near[2], lanes);
       ASSERT_LE(shape.far[0] * shape.far[1] * shape.far[2], step_keys);
       for (int a = 0; a < kMaxGridRank; ++a) ASSERT_TRUE(shape.near[a] >= 1 && shape.far[a] >= 1);
-      for (size_t a = 0; a < axes.size(); ++a) ASSERT_LE(shape.near[a], ceil_div(axes[a].queries, axes[a].dilation));
+      for (size_t a = 0; a < axes.size(); ++a) {
+        const int64_t longest_class = ceil_div(axes[a].queries, axes[a].dilation);
+        ASSERT_TRUE(shape.near[a] <= longest_class && shape.far[a] <= longest_class);
+      }
       for (size_t other = 0; other < c; ++other) ASSERT_NE(near_of(candidates[other]), near_of(shape));
     }
   }

@@ -39,7 +39,7 @@ std::string difference(const std::vector<double>& actual, const std::vector<long
 }
 
 TEST(ReferenceForward, MatchesBruteForce) {
-  for (uint64_t seed = 0; seed < 4000; ++seed) {
+  for (uint64_t seed = 0; seed < 3000; ++seed) {
     RandomProblem random(seed, small_problems());
     const ExpectedForward reference(random.problem());
     const BruteForward brute = brute_forward(random.problem(), load_numbers(random.problem()));

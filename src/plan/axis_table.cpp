@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <limits>
-#include <unordered_map>
+#include <map>
 
 #include "base/error.h"
 
@@ -134,28 +134,18 @@ class Builder {
     if (any) table_.steps.push_back({piece, full, shared_spans()});
   }
 
-  // Where spans_ is found in the table. Two different lists of one hash only cost their sharing.
+  // Where spans_ is found in the table.
   int32_t shared_spans() {
-    uint64_t hash = 0xcbf29ce484222325;  // FNV-1a over the words
-    for (const Span span : spans_)
-      hash =
-          (hash ^ (static_cast<uint64_t>(static_cast<uint32_t>(span.low)) << 32 | static_cast<uint32_t>(span.high))) *
-          0x100000001b3;
-    const auto [known, is_new] = offsets_.try_emplace(hash, narrow(table_.spans.size()));
-    const auto there = table_.spans.begin() + known->second;
-    if (!is_new && static_cast<size_t>(table_.spans.end() - there) >= spans_.size() &&
-        std::equal(spans_.begin(), spans_.end(), there))
-      return known->second;
-    const int32_t offset = narrow(table_.spans.size());
-    table_.spans.insert(table_.spans.end(), spans_.begin(), spans_.end());
-    return offset;
+    const auto [known, is_new] = offsets_.try_emplace(spans_, narrow(table_.spans.size()));
+    if (is_new) table_.spans.insert(table_.spans.end(), spans_.begin(), spans_.end());
+    return known->second;
   }
 
   AxisRequest request_;
   AxisTable table_;
   std::vector<int64_t> sizes_;
   std::vector<Span> spans_;
-  std::unordered_map<uint64_t, int32_t> offsets_;
+  std::map<std::vector<Span>, int32_t> offsets_;
 };
 
 // `parts` sizes, all nearly size / parts.

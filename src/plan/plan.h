@@ -8,6 +8,7 @@
 // steps'.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -26,7 +27,7 @@ struct TileShape {
 // [low, size) (clipped wrapped hulls only); equal is nothing. Relative to the piece's first token.
 struct Span {
   int32_t low = 0, high = 0;
-  constexpr bool operator==(const Span&) const = default;
+  constexpr auto operator<=>(const Span&) const = default;
   constexpr bool contains(int64_t i) const { return low <= high ? (low <= i && i < high) : (i < high || i >= low); }
 };
 

@@ -71,8 +71,18 @@ class AxisView {
 class Shapes {
  public:
   Shapes(const Pattern& pattern, int64_t lanes, bool transposed) : rank_(pattern.rank) {
-    for (int a = 0; a < rank_; ++a) axes_[a] = AxisView(pattern.axes[a], transposed);
-    add(0, {1, 1, 1}, lanes);
+    for (int a = 0; a < rank_; ++a) {
+      axes_[a] = AxisView(pattern.axes[a], transposed);
+      std::vector<Extents> longer;
+      for (Extents shape : all_) {
+        for (const int64_t extent : axes_[a].extents(lanes / (shape[0] * shape[1] * shape[2]))) {
+          shape[a] = extent;
+          longer.push_back(shape);
+          shape[a] = 1;
+        }
+      }
+      all_ = std::move(longer);
+    }
   }
 
   const AxisView& axis(int a) const { return axes_[a]; }
@@ -90,14 +100,6 @@ class Shapes {
   }
 
  private:
-  void add(int a, Extents shape, int64_t lanes_left) {
-    if (a == rank_) return all_.push_back(shape);
-    for (const int64_t extent : axes_[a].extents(lanes_left)) {
-      shape[a] = extent;
-      add(a + 1, shape, lanes_left / extent);
-    }
-  }
-
   bool is_aligned(const Extents& shape) const {
     for (int a = 0; a < rank_; ++a) {
       if (!axes_[a].is_aligned(shape[a])) return false;
@@ -124,12 +126,13 @@ class Shapes {
 
   int rank_;
   AxisView axes_[kMaxGridRank];
-  std::vector<Extents> all_;  // distinct, in order
+  std::vector<Extents> all_{{1, 1, 1}};  // distinct, in order
 };
 
 }  // namespace
 
 std::vector<TileShape> tile_candidates(const Pattern& pattern, int64_t lanes, int64_t step_keys, bool transposed) {
+  if (pattern.rank < 1 || pattern.rank > kMaxGridRank) invalid_argument("rank=", pattern.rank, ": must be 1, 2 or 3");
   if (lanes < 1) invalid_argument("lanes=", lanes, ": must be at least 1");
   if (step_keys < 1) invalid_argument("step_keys=", step_keys, ": must be at least 1");
   const Shapes shapes(pattern, lanes, transposed);

@@ -17,7 +17,7 @@
 namespace nearfield::core {
 
 // lanes: near tokens of a tile at most; step_keys: far tokens of a step at most. Never empty, no duplicates, always in
-// the same order. Errors: invalid_argument if either limit is below 1.
+// the same order. Errors: invalid_argument if a limit is below 1 or the rank is not 1 to 3.
 std::vector<TileShape> tile_candidates(const Pattern& pattern, int64_t lanes, int64_t step_keys,
                                        bool transposed = false);
 

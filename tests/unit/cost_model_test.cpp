@@ -58,6 +58,16 @@ TEST(TileCandidates, OfferTilesWithinOneGroup) {
   EXPECT_TRUE(lists(candidates, 4, 4));
 }
 
+// A tile of 7 in blocks of 7 is no part of a tile of 8: neither rules out the other.
+TEST(TileCandidates, KeepExtentsThatDoNotDivideEachOther) {
+  const auto candidates = tile_candidates(pattern_of({axis_of(56, 7, 7), axis_of(56, 7, 7)}), 16, 64);
+  EXPECT_TRUE(lists(candidates, 7, 2));
+  EXPECT_TRUE(lists(candidates, 8, 2));
+  EXPECT_TRUE(lists(candidates, 7, 1));  // the largest without a mask
+  const auto fewest_keys = choose_tile(pattern_of({axis_of(56, 7, 7), axis_of(56, 7, 7)}), candidates, {1, 0, 0, 0});
+  EXPECT_EQ(fewest_keys.shape.near[0] * fewest_keys.shape.near[1], 14);
+}
+
 TEST(TileCandidates, EmptyAndTinyAxes) {
   for (const int64_t length : {0, 1}) {
     const auto candidates = tile_candidates(pattern_of({axis_of(length, 3), axis_of(5, 3)}), 8, 8);
@@ -93,7 +103,10 @@ TEST(TileCandidates, RandomPatternsKeepTheLimits) {
       ASSERT_LE(shape.near[0] * shape.near[1] * shape.near[2], lanes);
       ASSERT_LE(shape.far[0] * shape.far[1] * shape.far[2], step_keys);
       for (int a = 0; a < kMaxGridRank; ++a) ASSERT_TRUE(shape.near[a] >= 1 && shape.far[a] >= 1);
-      for (size_t a = 0; a < axes.size(); ++a) ASSERT_LE(shape.near[a], ceil_div(axes[a].queries, axes[a].dilation));
+      for (size_t a = 0; a < axes.size(); ++a) {
+        const int64_t longest_class = ceil_div(axes[a].queries, axes[a].dilation);
+        ASSERT_TRUE(shape.near[a] <= longest_class && shape.far[a] <= longest_class);
+      }
       for (size_t other = 0; other < c; ++other) ASSERT_NE(near_of(candidates[other]), near_of(shape));
     }
   }
@@ -103,6 +116,7 @@ TEST(TileCandidates, NameWhatIsWrong) {
   const Pattern pattern = pattern_of({axis_of(5, 3)});
   EXPECT_THROW(tile_candidates(pattern, 0, 8), Error);
   EXPECT_THROW(tile_candidates(pattern, 8, 0), Error);
+  EXPECT_THROW(tile_candidates(Pattern{}, 8, 8), Error);
 }
 
 TEST(CostModel, IsTheSumOfItsParts) {

@@ -142,7 +142,7 @@ void check_all(const BenchPlan& plan, BenchProblem& problem, std::vector<BenchRe
     result.check = results[0].check;
     result.failure = results[0].failure;
     if (result.failure.empty() && problem.fingerprint() != first)
-      result.failure = fmt::format("FAILED: the output's bits differ from those of {} threads", results[0].threads);
+      result.failure = fmt::format("FAILED: the output's bits differ from those with --threads {}", results[0].threads);
   }
 }
 
@@ -177,8 +177,13 @@ std::vector<BenchResult> run_case(const BenchPlan& plan, const BenchCase& bench_
   try {
     BenchProblem problem(bench_case, plan.dtype, plan.direction);
     check_all(plan, problem, results);
-    const bool right = std::all_of(results.begin(), results.end(), [](const auto& r) { return r.failure.empty(); });
-    if (right) time_all(plan, problem, peaks, results);
+    const auto failed = [](const BenchResult& result) { return !result.failure.empty(); };
+    if (std::none_of(results.begin(), results.end(), failed)) {
+      time_all(plan, problem, peaks, results);
+    } else {
+      for (BenchResult& result : results)
+        if (!failed(result)) result.failure = "not timed: it failed with another number of threads";
+    }
   } catch (const Error& error) {
     for (BenchResult& result : results)
       result.failure = fmt::format("{}: {}", nf_status_name(error.status()), error.what());

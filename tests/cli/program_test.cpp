@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <regex>
 
 #include "io_samples.h"
 #include "process.h"
@@ -188,7 +189,7 @@ TEST_F(Program, RunTakesEmptyProblems) {
 
 TEST_F(Program, RunShowsProgressOnATerminalOnly) {
   write_tensor_file(path("in.npz"), attention_inputs({2, 64, 64, 2, 32}));
-  const std::vector<std::string> arguments = {"run", "-i", path("in.npz"), "-k", "23", "--engine", "reference", "-o"};
+  const std::vector<std::string> arguments = {"run", "-i", path("in.npz"), "-k", "17", "--engine", "reference", "-o"};
   const auto with = [&](const std::string& out) {
     std::vector<std::string> all = arguments;
     all.push_back(out);
@@ -196,7 +197,8 @@ TEST_F(Program, RunShowsProgressOnATerminalOnly) {
   };
   const Outcome watched = nearfield_on_terminal(with(path("watched.npy")));
   EXPECT_EQ(watched.status, 0);
-  EXPECT_NE(watched.err.find("/2 parts of batch and heads"), std::string::npos) << watched.err;
+  // As many parts as the prediction allows: 2 to 4, one for each batch entry and head.
+  EXPECT_TRUE(std::regex_search(watched.err, std::regex("\\] 0/[2-4] parts of batch and heads"))) << watched.err;
   EXPECT_TRUE(watched.err.ends_with("\r\x1b[K")) << "the bar stays";
   succeed(with(path("silent.npy")));
   EXPECT_EQ(read("watched.npy").bytes, read("silent.npy").bytes);
@@ -246,7 +248,8 @@ TEST_F(Program, RefusesBadValues) {
                 {explain({"3,3,3"}), 2, "kernel_size: has 3 values: must have 1, or one for each of the 2 axes"},
                 {explain({"3", "--stride", "4"}), 2, "stride[0]=4: must be"},
                 {explain({"3", "--causal", "maybe"}), 2, "is_causal[0]=maybe: must be true or false"},
-                {explain({"3", "--causal", "1", "--boundary", "wrap"}), 2, "boundary[0]=wrap: "},
+                {explain({"3", "--causal", "1", "--boundary", "wrap"}), 2,
+                 "is_causal[0]=1: must be 0 where boundary[0] is wrap"},
                 {explain({"3", "--boundary", "mirror"}), 2, "boundary[0]=mirror: must be one of clamp, wrap, cut"},
                 {explain({"3", "--dtype", "i8"}), 2, "dtype=i8: must be one of f64, f32, bf16, f16"},
                 {explain({"3", "--engine", "gpu"}), 2, "engine=gpu: must be one of auto, reference, cpu"},
@@ -255,7 +258,7 @@ TEST_F(Program, RefusesBadValues) {
                 {explain({"3", "--scale", "nan"}), 2, "scale=nan: must be a finite number"},
                 {explain({"3", "--threads", "-1"}), 2, "num_threads=-1: must be 0 or more"},
                 {{"explain", "--shape", "1,8,8", "-k", "3"}, 2, "shape: has 3 dimensions: must have 4, 5 or 6"},
-                {{"explain", "--shape", "1,-8,2,16", "-k", "3"}, 2, "query.sizes[1]=-8: "}});
+                {{"explain", "--shape", "1,-8,2,16", "-k", "3"}, 2, "query.sizes[1]=-8 (axis 0): must be at least 0"}});
 }
 
 TEST_F(Program, RefusesBadFiles) {
@@ -283,7 +286,7 @@ TEST_F(Program, RefusesBadFiles) {
        {run({"-i", in, "--bias", in}, ""), 1, in + ": has no tensor 'bias': has 'k', 'q', 'v'"},
        {run({"-i", path("both.npz")}, ""), 2, "query=" + path("both.npz") + ": has both 'query' and 'q'"},
        {run({"-i", path("flat.npz")}, ""), 2, "query: has 2 dimensions: must have 4, 5 or 6"},
-       {run({"-i", path("odd.npz")}, ""), 2, "key.sizes[1]=9: "},
+       {run({"-i", path("odd.npz")}, ""), 2, "key.sizes[1]=9 (axis 0): must be 8, as in query"},
        {run({"-i", in, "--layout", "nchw"}, ""), 2, "layout=nchw: must be heads-last or heads-first"},
        {run({"-i", in}, in), 2, "out=" + in + ": must not be an input, which it would overwrite"},
        {run({"-i", in}, path("x.txt")), 2, "out=" + path("x.txt") + ": must end in .npy, .npz or .safetensors"},

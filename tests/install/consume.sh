@@ -50,9 +50,10 @@ case $route in
     ;;
   other_version) # before 1.0 every minor version is another ABI
     for wanted in 0.0 "${VERSION%%.*}.99" 99; do
-      if configure find_package -DCMAKE_PREFIX_PATH="$prefix" -DWANTED_VERSION="$wanted"; then
+      if answer=$(configure find_package -DCMAKE_PREFIX_PATH="$prefix" -DWANTED_VERSION="$wanted" 2>&1); then
         die "version $VERSION passed for $wanted"
       fi
+      grep -F "compatible with requested version \"$wanted\"" <<<"${answer//$'\n'/ }" >/dev/null || die "$answer"
     done
     ;;
   pkg_config)

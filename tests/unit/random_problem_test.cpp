@@ -87,63 +87,74 @@ TEST(RandomProblem, ObeysRulesAndLimits) {
   }
 }
 
-// Everything that the header promises does occur: each of the 39 kinds below.
+using Kinds = std::set<std::string>;
+
+void note(Kinds& kinds, bool happens, const std::string& what) {
+  if (happens) kinds.insert(what);
+}
+
+void note_shape_and_modifiers(Kinds& kinds, const Problem& problem) {
+  const Shape& s = problem.shape;
+  const Modifiers& m = problem.modifiers;
+  note(kinds, true, concat("rank ", s.rank));
+  note(kinds, true, name_of(problem.query.dtype));
+  note(kinds, s.heads > s.heads_kv && s.heads_kv > 1, "grouped heads");
+  note(kinds, s.head_dim != s.head_dim_v, "head_dim_v");
+  note(kinds, s.head_dim % 2 == 1 && s.head_dim > 1, "odd head_dim");
+  note(kinds, s.head_dim > 256, "large head_dim");
+  note(kinds, s.batch == 0, "no batch");
+  note(kinds, s.tokens() == 0, "no tokens");
+  note(kinds, m.additional_keys && s.additional == 0, "M = 0");
+  note(kinds, s.additional > 0, "additional keys");
+  note(kinds, static_cast<bool>(m.key_mask), "mask");
+  note(kinds, static_cast<bool>(m.key_weights), "weights");
+  note(kinds, m.key_weights && s.batch > 1 && m.key_weights.strides[0] == 0, "shared weights");
+  note(kinds, static_cast<bool>(m.bias), "bias");
+  note(kinds, m.softcap > 0, "softcap");
+  note(kinds, !m.any(), "no modifier");
+  note(kinds, problem.scale == 0, "scale 0");
+  note(kinds, problem.scale < 0, "negative scale");
+}
+
+void note_layouts(Kinds& kinds, const Problem& problem) {
+  const Shape& s = problem.shape;
+  const TensorView &query = problem.query, &key = problem.key;
+  note(kinds, reinterpret_cast<uintptr_t>(key.data) % 2 == 1, "misaligned");
+  note(kinds, key.strides[1] < 0, "backwards");
+  note(kinds, key.strides[0] == 0 && s.batch > 1, "broadcast");
+  note(kinds, s.tokens() > 1 && s.heads_kv > 1 && key.strides[s.rank + 1] > key.strides[s.rank], "heads first");
+  note(kinds, query.at(s.heads * s.head_dim) == key.data, "packed");
+}
+
+void note_pattern(Kinds& kinds, const Problem& problem) {
+  for (int a = 0; a < problem.shape.rank; ++a) {
+    const NeighborhoodAxis& axis = axis_of(problem, a);
+    note(kinds, true, concat("boundary ", static_cast<int>(axis.boundary)));
+    note(kinds, axis.is_causal, "causal");
+    note(kinds, axis.kernel_size > axis.keys, "window beyond the axis");
+    note(kinds, axis.stride > 1 && axis.stride == axis.kernel_size, "blocked");
+    note(kinds, axis.stride > 1 && axis.stride < axis.kernel_size, "stride");
+    note(kinds, axis.dilation > 1 && axis.wraps(), "dilated wrap");
+    note(kinds, axis.dilation > 1 && axis.keys % axis.dilation != 0, "uneven classes");
+    note(kinds, axis.dilation > axis.keys, "dilation beyond the axis");
+  }
+}
+
+// Everything that the header promises does occur: each of the 39 kinds above and below.
 TEST(RandomProblem, IsVaried) {
-  std::set<std::string> seen;
-  const auto note = [&](bool happens, const std::string& what) {
-    if (happens) seen.insert(what);
-  };
+  Kinds kinds;
   RandomProblemOptions options;
   options.max_multiplies = 60000;
   for (uint64_t seed = 0; seed < 1500; ++seed) {
     RandomProblem random(seed, options);
-    const Problem& problem = random.problem();
-    const Shape& s = problem.shape;
-    const Modifiers& m = problem.modifiers;
-    note(true, concat("rank ", s.rank));
-    note(true, name_of(problem.query.dtype));
-    note(s.heads > s.heads_kv && s.heads_kv > 1, "grouped heads");
-    note(s.head_dim != s.head_dim_v, "head_dim_v");
-    note(s.head_dim % 2 == 1 && s.head_dim > 1, "odd head_dim");
-    note(s.head_dim > 256, "large head_dim");
-    note(s.batch == 0, "no batch");
-    note(s.tokens() == 0, "no tokens");
-    note(m.additional_keys && s.additional == 0, "M = 0");
-    note(s.additional > 0, "additional keys");
-    note(static_cast<bool>(m.key_mask), "mask");
-    note(static_cast<bool>(m.key_weights), "weights");
-    note(m.key_weights && s.batch > 1 && m.key_weights.strides[0] == 0, "shared weights");
-    note(static_cast<bool>(m.bias), "bias");
-    note(m.softcap > 0, "softcap");
-    note(!m.any(), "no modifier");
-    note(problem.scale == 0, "scale 0");
-    note(problem.scale < 0, "negative scale");
-    note(reinterpret_cast<uintptr_t>(problem.key.data) % 2 == 1, "misaligned");
-    note(problem.key.strides[1] < 0, "backwards");
-    note(problem.key.strides[0] == 0 && s.batch > 1, "broadcast");
-    note(s.tokens() > 1 && s.heads_kv > 1 && problem.key.strides[s.rank + 1] > problem.key.strides[s.rank],
-         "heads first");
-    note(problem.query.data < problem.key.data &&
-             problem.key.data - problem.query.data == s.heads * s.head_dim * size_of(problem.query.dtype),
-         "packed");
-    note(!random.outputs().logsumexp, "no logsumexp");
-    for (int a = 0; a < s.rank; ++a) {
-      const NeighborhoodAxis& axis = axis_of(problem, a);
-      note(true, concat("boundary ", static_cast<int>(axis.boundary)));
-      note(axis.is_causal, "causal");
-      note(axis.kernel_size > axis.keys, "window beyond the axis");
-      note(axis.stride > 1 && axis.stride == axis.kernel_size, "blocked");
-      note(axis.stride > 1 && axis.stride < axis.kernel_size, "stride");
-      note(axis.dilation > 1 && axis.wraps(), "dilated wrap");
-      note(axis.dilation > 1 && axis.keys % axis.dilation != 0, "uneven classes");
-      note(axis.dilation > axis.keys, "dilation beyond the axis");
-    }
+    note_shape_and_modifiers(kinds, random.problem());
+    note_layouts(kinds, random.problem());
+    note_pattern(kinds, random.problem());
+    note(kinds, !random.outputs().logsumexp, "no logsumexp");
   }
-  EXPECT_EQ(seen.size(), 39u) << [&] {
-    std::string all;
-    for (const std::string& what : seen) all += what + "; ";
-    return all;
-  }();
+  std::string all;
+  for (const std::string& kind : kinds) all += kind + "; ";
+  EXPECT_EQ(kinds.size(), 39u) << all;
 }
 
 TEST(RandomProblem, NoticesStrayWrites) {

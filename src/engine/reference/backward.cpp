@@ -65,7 +65,8 @@ struct Sums {
   }
 };
 
-// Key weights given as (*grid) arrive with batch stride 0, and so does their gradient: one sum over the batch.
+// Key weights given as (*grid) arrive with batch stride 0, and so does their gradient: one sum over the batch, written
+// (as zeros) even if the batch is empty.
 TensorView without_shared_batch(TensorView gradient) {
   if (gradient && gradient.strides[0] == 0) gradient.sizes[0] = 1;
   return gradient;

@@ -8,7 +8,6 @@
 // In phases, not interleaved: on Zen 3 fusing the exponentials into either product cost 6-7%. Oracle: reference.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <utility>
 
@@ -97,13 +96,16 @@ V query_scores(const BandTile<typename V::Scalar>& tile, int64_t t) {
 template <class V, int N>
 void band_scores(const BandTile<typename V::Scalar>& tile, V* maxima, Prefetcher<typename V::Scalar>& fetch) {
   constexpr int W = V::kLanes;
-  static constexpr auto kByRest = []<int... Rest>(std::integer_sequence<int, Rest...>) {
-    return std::array{query_scores<V, N, Rest>...};
+  struct Table {
+    V (*by_rest[W])(const BandTile<typename V::Scalar>&, int64_t);
+  };
+  static constexpr Table kTable = []<int... Rest>(std::integer_sequence<int, Rest...>) {
+    return Table{{query_scores<V, N, Rest>...}};
   }
   (std::make_integer_sequence<int, W>{});
   for (int64_t t = 0; t < tile.queries; ++t) {
     fetch.template share<V>();
-    maxima[t] = kByRest[static_cast<size_t>((tile.end[t] - tile.begin[t]) % W)](tile, t);
+    maxima[t] = kTable.by_rest[(tile.end[t] - tile.begin[t]) % W](tile, t);
   }
   for (int64_t t = tile.queries; t < W; ++t) maxima[t] = maxima[0];
 }

@@ -428,8 +428,7 @@ bool choose(const Problem& problem, CpuChoice& choice) {
   const double seconds = rates.multiply_add * (useful * (vectors * rates.band_product + 1) +
                                                padded * rates.band_softmax * (sizeof(T) / 4.0) +
                                                fresh * work.packed * vectors * rates.pack_vector);
-  const auto heads = static_cast<double>(problem.shape.batch * problem.shape.heads);
-  choice.predicted_seconds = seconds * heads;
+  choice.predicted_seconds = seconds;
   const PlanStatistics& plan = choice.plan->statistics();
   choice.executed = {};
   choice.executed.tiles = static_cast<int64_t>(work.query_lines) * work.runs;

@@ -3,8 +3,11 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <list>
 #include <memory>
+#include <mutex>
 #include <new>
+#include <utility>
 
 #include "base/error.h"
 #include "engine/cpu/driver.h"
@@ -28,11 +31,78 @@ std::string describe(const CpuChoice& chosen, const CpuChoice* other, bool force
   std::string text = concat(kernel_name(chosen.kernel), " kernel on ", isa_name(chosen.isa), ", waste ",
                             chosen.executed.waste(), ": ");
   if (forced) return text + "asked for";
-  if (other == nullptr) {
-    return text + (chosen.kernel == CpuKernel::tile ? "the window is too large for bands" : "the only one that can");
-  }
-  return text + concat("predicted ", milliseconds(chosen), " ms on one thread against ", milliseconds(*other),
+  if (other == nullptr) return text + "the window's key lines are too large for the band kernel";
+  return text + concat("predicted ", milliseconds(chosen), " ms a head on one thread against ", milliseconds(*other),
                        " ms of the ", kernel_name(other->kernel), " kernel, whose waste is ", other->executed.waste());
+}
+
+// All that a choice depends on, for one (batch, head) on one thread.
+struct ChoiceKey {
+  Pattern pattern;
+  int64_t head_dim = 0, head_dim_v = 0;
+  DType dtype = DType::float32;
+  bool key_in_place = false, value_in_place = false;
+  Isa isa = Isa::portable;
+  CpuKernel kernel = CpuKernel::automatic;
+  bool operator==(const ChoiceKey&) const = default;
+};
+
+CpuChoice choose_for_one_head(const Problem& problem, Isa isa, CpuKernel kernel) {
+  CpuChoice band, tile;
+  band.isa = tile.isa = isa;
+  band.kernel = CpuKernel::band;
+  tile.kernel = CpuKernel::tile;
+  const bool can_band = kernel != CpuKernel::tile && band_choose(problem, band);
+  if (kernel == CpuKernel::band && !can_band)
+    unsupported("kernel=band: the window's key lines are too large for it; kernel=tile can run this");
+  if (kernel != CpuKernel::band) tile_choose(problem, tile);
+  const bool use_band = can_band && (kernel == CpuKernel::band || band.predicted_seconds <= tile.predicted_seconds);
+  CpuChoice& chosen = use_band ? band : tile;
+  const CpuChoice* other = can_band && kernel == CpuKernel::automatic ? (use_band ? &tile : &band) : nullptr;
+  chosen.reason = describe(chosen, other, kernel != CpuKernel::automatic);
+  return chosen;
+}
+
+// Scoring every tile shape can cost more than attending over a small grid: the latest choices are kept.
+class ChoiceCache {
+ public:
+  bool find(const ChoiceKey& key, CpuChoice& choice) {
+    const std::lock_guard lock(mutex_);
+    for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
+      if (!(entry->first == key)) continue;
+      entries_.splice(entries_.begin(), entries_, entry);
+      choice = entries_.front().second;
+      return true;
+    }
+    return false;
+  }
+  void keep(const ChoiceKey& key, const CpuChoice& choice) {
+    const std::lock_guard lock(mutex_);
+    entries_.emplace_front(key, choice);
+    if (entries_.size() > kMostEntries) entries_.pop_back();
+  }
+
+ private:
+  static constexpr size_t kMostEntries = 64;
+  std::mutex mutex_;
+  std::list<std::pair<ChoiceKey, CpuChoice>> entries_;  // the latest used first
+};
+
+CpuChoice cached_choice(const Problem& problem, Isa isa, CpuKernel kernel) {
+  static auto& cache = *new ChoiceCache;  // never destroyed: threads of the host may outlive exit
+  const ChoiceKey key = {problem.pattern,
+                         problem.shape.head_dim,
+                         problem.shape.head_dim_v,
+                         problem.query.dtype,
+                         in_place(problem.key),
+                         in_place(problem.value),
+                         isa,
+                         kernel};
+  CpuChoice choice;
+  if (cache.find(key, choice)) return choice;
+  choice = choose_for_one_head(problem, isa, kernel);
+  cache.keep(key, choice);
+  return choice;
 }
 
 }  // namespace
@@ -58,29 +128,19 @@ std::string cpu_unsupported(const Problem& problem) {
                       : m.bias           ? "bias"
                       : m.softcap != 0.0 ? "softcap"
                                          : nullptr;
-  return named == nullptr ? std::string() : concat(named, ": the cpu engine does not have this modifier yet");
+  return named == nullptr ? std::string() : concat(named, ": the CPU engine does not have this modifier yet");
 }
 
 CpuChoice cpu_choose(const Problem& problem, Isa isa, CpuKernel kernel) {
   if (const std::string why = cpu_unsupported(problem); !why.empty()) unsupported(why);
   if (isa == Isa::automatic) isa = select_isa();
   if (const char* why = isa_unavailable(isa)) unsupported("isa=", isa_name(isa), ": ", why);
-  CpuChoice band, tile;
-  band.isa = tile.isa = isa;
-  band.kernel = CpuKernel::band;
-  tile.kernel = CpuKernel::tile;
-  const bool can_band = kernel != CpuKernel::tile && band_choose(problem, band);
-  const bool can_tile = kernel != CpuKernel::band && tile_choose(problem, tile);
-  if (!can_band && !can_tile)
-    unsupported("kernel=", kernel_name(kernel), ": the window's key lines are too large for it; kernel=tile can");
-  const bool use_band = can_band && (!can_tile || band.predicted_seconds <= tile.predicted_seconds);
-  CpuChoice& chosen = use_band ? band : tile;
-  const CpuChoice* other = can_band && can_tile ? (use_band ? &tile : &band) : nullptr;
-  chosen.reason = describe(chosen, other, kernel != CpuKernel::automatic);
+  CpuChoice chosen = cached_choice(problem, isa, kernel);
   const Shape& s = problem.shape;
   const int64_t most = std::max<int64_t>(1, s.batch * s.heads * std::max<int64_t>(1, chosen.executed.tiles));
   chosen.slots = static_cast<int32_t>(std::min<int64_t>(problem.threading.num_threads, most));
-  chosen.predicted_seconds = std::max(chosen.predicted_seconds / chosen.slots, memory_seconds(problem, isa));
+  chosen.predicted_seconds = std::max(chosen.predicted_seconds * static_cast<double>(s.batch * s.heads) / chosen.slots,
+                                      memory_seconds(problem, isa));
   return chosen;
 }
 

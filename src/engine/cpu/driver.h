@@ -71,9 +71,17 @@ inline constexpr int64_t kTasksPerThread = 8;
 template <class T>
 const KernelTable<T>& kernels_of(Isa isa);
 
-// The two kernels' drivers. `choose` fills a CpuChoice's plan, prediction, workspace and statistics, or returns false
-// where the kernel can't run the problem; `forward` runs it with the choice.workspace() bytes at `workspace`.
-bool tile_choose(const Problem& problem, CpuChoice& choice);
+// Whether the tile kernel may read the tensor's rows where they lie: of its own type, and aligned to it.
+inline bool in_place(const TensorView& tensor) {
+  const auto size = static_cast<uintptr_t>(size_of(tensor.dtype));
+  return (tensor.dtype == DType::float32 || tensor.dtype == DType::float64) &&
+         reinterpret_cast<uintptr_t>(tensor.data) % size == 0;
+}
+
+// The two kernels' drivers. `choose` fills a CpuChoice's plan, statistics, workspace of a slot and predicted seconds
+// for one (batch, head) on one thread; it returns false where the kernel can't run the problem (the tile kernel always
+// can). `forward` runs it with the choice.workspace() bytes at `workspace`.
+void tile_choose(const Problem& problem, CpuChoice& choice);
 void tile_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, void* workspace);
 bool band_choose(const Problem& problem, CpuChoice& choice);
 void band_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, void* workspace);

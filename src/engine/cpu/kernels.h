@@ -28,17 +28,17 @@ template <class T>
 struct BandTile {
   int64_t queries = 0;  // 1 .. lanes
   int64_t lines = 0;
-  const T* query = nullptr;               // [queries][key_stride], zero-padded
-  const T* const* keys = nullptr;         // [lines]: packed key lines, each [positions][key_stride], zero-padded
-  const T* const* values = nullptr;       // [lines]: [positions][value_stride]
-  const int32_t* begin = nullptr;         // [queries]: first position seen, the same on every line; never decreases
-  const int32_t* end = nullptr;           // [queries]: end of the positions seen; never decreases
-  int64_t key_stride = 0;                 // head_dim rounded up to whole vectors
-  int64_t value_stride = 0;               // head_dim_v rounded up to whole vectors
-  int64_t width = 0;                      // longest interval rounded up to whole vectors
-  T* scores = nullptr;                    // scratch [queries][lines][width]
-  T* out = nullptr;                       // [queries][value_stride]
-  T* logsumexp = nullptr;                 // [lanes], natural; nullptr: not wanted
+  const T* query = nullptr;            // [queries][key_stride], zero-padded
+  const T* const* keys = nullptr;      // [lines]: packed key lines, each [positions][key_stride], zero-padded
+  const T* const* values = nullptr;    // [lines]: [positions][value_stride]
+  const int32_t* begin = nullptr;      // [queries]: first position seen, the same on every line; never decreases
+  const int32_t* end = nullptr;        // [queries]: end of the positions seen; never decreases
+  int64_t key_stride = 0;              // head_dim rounded up to whole vectors
+  int64_t value_stride = 0;            // head_dim_v rounded up to whole vectors
+  int64_t width = 0;                   // longest interval rounded up to whole vectors
+  T* scores = nullptr;                 // scratch [queries][lines][width]
+  T* out = nullptr;                    // [queries][value_stride]
+  T* logsumexp = nullptr;              // [lanes], natural; nullptr: not wanted
   const Upcoming* upcoming = nullptr;  // [upcoming_count], fetched along the way
   int64_t upcoming_count = 0;
 };

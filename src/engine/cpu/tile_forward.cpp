@@ -21,12 +21,6 @@ constexpr int64_t kStepKeys = 60;
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
-bool in_place(const TensorView& tensor) {
-  const auto size = static_cast<uintptr_t>(size_of(tensor.dtype));
-  return (tensor.dtype == DType::float32 || tensor.dtype == DType::float64) &&
-         reinterpret_cast<uintptr_t>(tensor.data) % size == 0;
-}
-
 template <class T>
 struct Workspace {
   T *query_rows, *query, *scores, *maximum, *sum, *accumulator, *out, *again, *logsumexp, *packed_keys, *packed_values,
@@ -295,7 +289,7 @@ size_t tile_workspace(const Problem& problem, Isa isa) {
 
 }  // namespace
 
-bool tile_choose(const Problem& problem, CpuChoice& choice) {
+void tile_choose(const Problem& problem, CpuChoice& choice) {
   const bool wide = problem.query.dtype == DType::float64;
   const CpuRates& rates = cpu_rates(choice.isa);
   const Shape& shape = problem.shape;
@@ -312,10 +306,9 @@ bool tile_choose(const Problem& problem, CpuChoice& choice) {
   choice.plan = cached_plan(problem.pattern, best.shape);
   choice.executed = choice.plan->statistics();
   choice.executed.executed_pairs = choice.executed.visited_keys * lanes;  // idle lanes work too
-  choice.predicted_seconds = best.seconds * static_cast<double>(shape.batch * shape.heads);
+  choice.predicted_seconds = best.seconds;
   choice.workspace_per_slot =
       wide ? tile_workspace<double>(problem, choice.isa) : tile_workspace<float>(problem, choice.isa);
-  return true;
 }
 
 void tile_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, void* workspace) {

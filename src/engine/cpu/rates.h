@@ -15,7 +15,8 @@ struct CpuRates {
   double tile_product;      // a vector multiply-add of the tile kernel
   double tile_softmax;      // exponential, maximum and sum of one vector of scores
   double tile_mask;         // masking one vector of scores
-  double tile_step;         // a step's fixed cost
+  double tile_key;          // finding one key's rows
+  double tile_step;         // a step's fixed cost, and as much again for a tile
   double band_product;      // a vector multiply-add of the band kernel
   double band_softmax;      // everything else for one (query, key) pair
   double pack_vector;       // moving one vector into a packed line

@@ -296,11 +296,11 @@ void tile_choose(const Problem& problem, CpuChoice& choice) {
   const int64_t lanes = wide ? kernels_of<double>(choice.isa).tile_queries : kernels_of<float>(choice.isa).tile_queries;
   const double vector = rates.multiply_add;
   const auto channels = static_cast<double>(shape.head_dim + shape.head_dim_v);
-  const MachineRates machine = {
-      .per_key = 2 * vector * (channels * rates.tile_product + rates.tile_softmax * (wide ? 2 : 1)),
-      .per_masked_key = 2 * vector * rates.tile_mask,
-      .per_step = vector * (rates.tile_step + 4 * static_cast<double>(shape.head_dim_v)),
-      .per_tile = vector * (rates.tile_step + 8 * channels)};
+  const MachineRates machine = {.per_key = vector * (2 * channels * rates.tile_product +
+                                                     2 * rates.tile_softmax * (wide ? 2 : 1) + rates.tile_key),
+                                .per_masked_key = 2 * vector * rates.tile_mask,
+                                .per_step = vector * (rates.tile_step + 4 * static_cast<double>(shape.head_dim_v)),
+                                .per_tile = vector * (rates.tile_step + 8 * channels)};
   const auto candidates = tile_candidates(problem.pattern, lanes, kStepKeys);
   const TileChoice best = choose_tile(problem.pattern, candidates, machine);
   choice.plan = cached_plan(problem.pattern, best.shape);

@@ -12,18 +12,17 @@
 
 namespace nearfield::core::portable {
 
+// W lanes of T as the compiler's own vector type (gcc, clang): it picks registers where the target has them, and plain
+// arrays were three times slower, split into W scalars each.
 template <class T, int W>
 struct Vector {
   using Scalar = T;
+  typedef T Lanes __attribute__((vector_size(sizeof(T) * W)));
   static constexpr int kLanes = W;
-  T lane[W];
+  Lanes lane;
 
-  static Vector zero() { return set(0); }
-  static Vector set(T x) {
-    Vector v;
-    for (int i = 0; i < W; ++i) v.lane[i] = x;
-    return v;
-  }
+  static Vector zero() { return {Lanes{}}; }
+  static Vector set(T x) { return {x - Lanes{}}; }
   static Vector load(const T* p) { return load_any(p); }
   static Vector broadcast(const T* p) { return set(*p); }
   void store(T* p) const { store_any(p); }
@@ -31,10 +30,10 @@ struct Vector {
   // W elements at any address, widened.
   static Vector load_any(const void* p) {
     Vector v;
-    std::memcpy(v.lane, p, sizeof v.lane);
+    std::memcpy(&v.lane, p, sizeof v.lane);
     return v;
   }
-  void store_any(void* p) const { std::memcpy(p, lane, sizeof lane); }
+  void store_any(void* p) const { std::memcpy(p, &lane, sizeof lane); }
   static Vector load_bfloat16(const void* p) {
     return widen(p, [](uint16_t bits) { return float_from_bfloat16(bits); });
   }
@@ -74,66 +73,62 @@ struct Vector {
   }
 };
 
-template <class T, int W, class F>
-inline Vector<T, W> each(F f) {
-  Vector<T, W> v;
-  for (int i = 0; i < W; ++i) v.lane[i] = f(i);
-  return v;
-}
-
 template <class T, int W>
 inline Vector<T, W> operator+(const Vector<T, W>& a, const Vector<T, W>& b) {
-  return each<T, W>([&](int i) { return a.lane[i] + b.lane[i]; });
+  return {a.lane + b.lane};
 }
 template <class T, int W>
 inline Vector<T, W> operator-(const Vector<T, W>& a, const Vector<T, W>& b) {
-  return each<T, W>([&](int i) { return a.lane[i] - b.lane[i]; });
+  return {a.lane - b.lane};
 }
 template <class T, int W>
 inline Vector<T, W> operator*(const Vector<T, W>& a, const Vector<T, W>& b) {
-  return each<T, W>([&](int i) { return a.lane[i] * b.lane[i]; });
+  return {a.lane * b.lane};
 }
 template <class T, int W>
 inline Vector<T, W> operator/(const Vector<T, W>& a, const Vector<T, W>& b) {
-  return each<T, W>([&](int i) { return a.lane[i] / b.lane[i]; });
+  return {a.lane / b.lane};
 }
 template <class T, int W>
 inline Vector<T, W> fma(const Vector<T, W>& a, const Vector<T, W>& b, const Vector<T, W>& c) {
-  return each<T, W>([&](int i) { return a.lane[i] * b.lane[i] + c.lane[i]; });
+  return {a.lane * b.lane + c.lane};
 }
 // b where either is NaN.
 template <class T, int W>
 inline Vector<T, W> max(const Vector<T, W>& a, const Vector<T, W>& b) {
-  return each<T, W>([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
+  return {a.lane > b.lane ? a.lane : b.lane};
 }
 template <class T, int W>
 inline Vector<T, W> select_greater(const Vector<T, W>& a, const Vector<T, W>& b, const Vector<T, W>& yes,
                                    const Vector<T, W>& no) {
-  return each<T, W>([&](int i) { return a.lane[i] > b.lane[i] ? yes.lane[i] : no.lane[i]; });
+  return {a.lane > b.lane ? yes.lane : no.lane};
 }
 template <class T, int W>
 inline bool any_greater(const Vector<T, W>& a, const Vector<T, W>& b) {
+  const auto greater = a.lane > b.lane;
   bool any = false;
-  for (int i = 0; i < W; ++i) any |= a.lane[i] > b.lane[i];
+  for (int i = 0; i < W; ++i) any |= greater[i] != 0;
   return any;
 }
 template <class T, int W>
 inline Vector<T, W> select_bits(uint32_t bits, const Vector<T, W>& yes, const Vector<T, W>& no) {
-  return each<T, W>([&](int i) { return (bits >> i & 1) != 0 ? yes.lane[i] : no.lane[i]; });
+  Vector<T, W> v = Vector<T, W>::zero();
+  for (int i = 0; i < W; ++i) v.lane[i] = (bits >> i & 1) != 0 ? yes.lane[i] : no.lane[i];
+  return v;
 }
+// The lanes' bits shifted so that the low bits of each become the exponent field.
 template <class T, int W>
 inline Vector<T, W> low_bits_as_exponent(const Vector<T, W>& a) {
-  if constexpr (sizeof(T) == 4) {
-    return each<T, W>([&](int i) { return std::bit_cast<float>(std::bit_cast<uint32_t>(a.lane[i]) << 23); });
-  } else {
-    return each<T, W>([&](int i) { return std::bit_cast<double>(std::bit_cast<uint64_t>(a.lane[i]) << 52); });
-  }
+  using Bits = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
+  typedef Bits BitLanes __attribute__((vector_size(sizeof(T) * W)));
+  const BitLanes shifted = reinterpret_cast<BitLanes>(a.lane) << (sizeof(T) == 4 ? 23 : 52);
+  return {reinterpret_cast<typename Vector<T, W>::Lanes>(shifted)};
 }
 template <int W>
 inline Vector<float, W> split_exponent(const Vector<float, W>& x, Vector<float, W>& mantissa) {
   Vector<float, W> exponent;
   for (int i = 0; i < W; ++i) {
-    const uint32_t bits = std::bit_cast<uint32_t>(x.lane[i]);
+    const uint32_t bits = std::bit_cast<uint32_t>(static_cast<float>(x.lane[i]));
     const int32_t e = static_cast<int32_t>(bits - 0x3f3504f3u) >> 23;
     mantissa.lane[i] = std::bit_cast<float>(bits - (static_cast<uint32_t>(e) << 23));
     exponent.lane[i] = static_cast<float>(e);
@@ -144,13 +139,17 @@ inline Vector<float, W> split_exponent(const Vector<float, W>& x, Vector<float, 
 // Lane j of the result is a[j]'s lanes combined by op, in the order of a butterfly.
 template <class T, int W, class Op>
 inline Vector<T, W> transpose_reduce(const Vector<T, W> (&a)[W], Op op) {
-  Vector<T, W> columns[W];
+  T rows[W][W], columns[W][W];
+  for (int i = 0; i < W; ++i) a[i].store(rows[i]);
   for (int i = 0; i < W; ++i)
-    for (int j = 0; j < W; ++j) columns[i].lane[j] = a[j].lane[i];
+    for (int j = 0; j < W; ++j) columns[i][j] = rows[j][i];
+  Vector<T, W> sums[W];
+  for (int i = 0; i < W; ++i) sums[i] = Vector<T, W>::load(columns[i]);
   for (int half = W / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) columns[i] = op(columns[i], columns[i + half]);
-  return columns[0];
+    for (int i = 0; i < half; ++i) sums[i] = op(sums[i], sums[i + half]);
+  return sums[0];
 }
+
 // Four lanes of float: one register of the baseline instruction sets (SSE2, NEON).
 using F32 = Vector<float, 4>;
 using F64 = Vector<double, 2>;

@@ -1,11 +1,13 @@
 /* nearfield: local attention for every grid. The C ABI.
  *
- * Tensors (any strides, the innermost dimension contiguous; grid is 1, 2 or 3 axes):
+ * Tensors (grid is 1, 2 or 3 axes; any strides, but the channels are contiguous, and any alignment):
  *   query      (batch, *grid, heads,    head_dim)
  *   key        (batch, *grid, heads_kv, head_dim)      heads % heads_kv == 0 (grouped-query attention)
  *   value      (batch, *grid, heads_kv, head_dim_v)
  *   out        (batch, *grid, heads,    head_dim_v)    dtype of query
  *   logsumexp  (batch, *grid, heads)                   float32; float64 when query is float64
+ *
+ * Limits: head_dim and head_dim_v 1 to 512; an axis up to 2^31 - 1 tokens; a tensor's extent below 2^60 bytes.
  *
  * out[i] = sum over j in N(i) of softmax_j(scale * q_i.k_j + bias_ij) v_j; N(i) is what the pattern says.
  * Functions return a status; on anything but NF_OK nf_last_error() has one sentence that names the argument, its

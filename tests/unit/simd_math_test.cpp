@@ -14,17 +14,17 @@ namespace {
 constexpr uint64_t kSeed = 20240612;
 constexpr int64_t kPoints = 1 << 20;
 
-// The bounds that math.h states. Above: where exp2 stops being right; below the cut it is 0.
+// Relative errors that math.h states, subnormal results included. Up to `cut` exp2 is 0, beyond `top` infinity.
 template <class T>
 struct Bounds;
 template <>
 struct Bounds<float> {
-  static constexpr long double exp2 = 2e-7L, log = 2e-7L;
+  static constexpr long double exp2 = 2.3e-7L, log = 9e-8L;
   static constexpr float cut = -126.5f, top = 127.5f;
 };
 template <>
 struct Bounds<double> {
-  static constexpr long double exp2 = 5e-16L, log = 3e-16L;
+  static constexpr long double exp2 = 6.2e-16L, log = 2.3e-16L;
   static constexpr double cut = -1022.5, top = 1023.5;
 };
 
@@ -100,8 +100,7 @@ TYPED_TEST(SimdMath, Exp2KeepsItsPromises) {
     EXPECT_TRUE(identical(exp2(T{0}), T{1}));
     EXPECT_TRUE(identical(exp2(-T{0}), T{1}));
     for (T x = std::ceil(B::cut); x < B::top; ++x) ASSERT_EQ(exp2(x), std::exp2(x)) << x;
-    for (const T x :
-         {B::cut, std::nextafter(B::cut, -kMax), -kMax, -kInfinity, kMaskedScore<T>, -T{4} * kMaskedScore<T> / -2})
+    for (const T x : {B::cut, std::nextafter(B::cut, -kMax), -kMax, -kInfinity, kMaskedScore<T>, 2 * kMaskedScore<T>})
       EXPECT_TRUE(identical(exp2(x), T{0})) << hex(x) << ": " << hex(exp2(x));
     for (int i = 0; i < 1000; ++i) {
       const T x = B::cut * static_cast<T>(std::exp2(100 * this->random.uniform()));
@@ -109,7 +108,8 @@ TYPED_TEST(SimdMath, Exp2KeepsItsPromises) {
     }
     EXPECT_GT(exp2(std::nextafter(B::cut, T{0})), 0);
     EXPECT_TRUE(std::isnan(exp2(kInfinity)));
-    EXPECT_EQ(exp2(B::top), kInfinity);
+    EXPECT_LT(exp2(B::top), kInfinity);
+    EXPECT_EQ(exp2(std::nextafter(B::top, kMax)), kInfinity);
     EXPECT_EQ(exp2(B::top + T{0.5}), kInfinity);
   });
 }

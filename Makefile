@@ -17,10 +17,10 @@ build: ## build the library and the program, at build/nearfield
 	@cmake --build --preset release
 	@echo 'Built build/nearfield; `build/nearfield --help` shows what it does.'
 
-demo: ## clean a noisy photograph with local attention, and show it
+demo: ## clean a noisy photograph with local attention; pictures in demo-output/
 	@tools/setup.sh demo
 	@$(call configure,release,-DNEARFIELD_BUILD_TESTS=OFF)
-	@cmake --build --preset release
+	@cmake --build --preset release --target nearfield_denoise
 	@examples/denoise/demo.sh
 
 test: ## build everything and run every test: about five minutes on two cores
@@ -51,8 +51,8 @@ asan: ## unit and property tests under AddressSanitizer and UndefinedBehaviorSan
 tsan: ## unit and property tests under ThreadSanitizer
 	@$(call sanitized,tsan)
 
-clean: ## remove everything that was built; .venv stays
-	rm -rf build build-debug build-asan build-tsan build-logs
+clean: ## remove everything that was built or drawn; .venv stays
+	rm -rf build build-debug build-asan build-tsan build-logs demo-output
 
 configure = cmake --preset $(1) $(2) --log-level=NOTICE
 sanitized = tools/setup.sh test && $(call configure,$(1),) && cmake --build --preset $(1) && \

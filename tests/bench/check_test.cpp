@@ -1,5 +1,6 @@
 // The check that stands before every number: it passes what is right and names what is wrong.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 
@@ -114,6 +115,14 @@ TEST(BenchData, FingerprintsNoticeEveryBit) {
     static_cast<unsigned char*>(tensor.data())[byte] ^= 1;
   }
   EXPECT_EQ(tensor.fingerprint(), before);
+}
+
+TEST(BenchData, AvailableMemoryIsWhatTheMachineHasAtMost) {
+  const int64_t all = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+  const std::optional<int64_t> available = available_memory();
+  if (!available) return;  // not every system says
+  EXPECT_GT(*available, 0);
+  EXPECT_LE(*available, all);
 }
 
 TEST(BenchData, PoisonIsNaNInEveryType) {

@@ -8,9 +8,11 @@
 
 namespace nearfield::core::simd {
 
-// 2^x for x <= 128 (float) or 1024 (double). NaN stays NaN; below -126.5 (-1022.5) the result is exactly 0, so a
-// masked score (kMaskedScore) is a weight of exactly 0. float: 1.5e-7 relative (degree 5, c0 = 1); double: 4e-16
-// (degree 11). 2^0 is exactly 1.
+// 2^x. NaN of any sign and payload stays NaN; up to -126.5 (double: -1022.5) the result is exactly 0, so a masked score
+// (kMaskedScore) is a weight of exactly 0; 2^n is exact for whole n. Beyond 127.5 (1023.5) it is infinity, a little
+// early, and from 128.5 (1024.5) on anything, NaN for infinity: differences to a maximum never get there. Relative
+// error, multiply-adds fused or not, measured: float 2e-7 (degree 5, c0 = 1), double 5.1e-16 (degree 13); where the
+// result is subnormal, 2.2e-7 and 6e-16.
 template <class V>
 inline __attribute__((always_inline)) V exp2(V x) {
   using T = typename V::Scalar;
@@ -44,7 +46,8 @@ inline __attribute__((always_inline)) V exp2(V x) {
   }
 }
 
-// Natural logarithm of positive normal numbers: 1e-7 absolute near 1 (float, cephes' polynomial); NaN stays NaN.
+// Natural logarithm of positive normal numbers; NaN stays NaN. float (cephes' polynomial): 8e-8 relative, also near 1;
+// of infinity NaN. double: the C library's, a lane at a time.
 template <class V>
 inline __attribute__((always_inline)) V log(V x) {
   using T = typename V::Scalar;

@@ -30,7 +30,7 @@ test: ## build everything and run every test: about five minutes on two cores
 	@ctest --preset release
 	@echo 'All tests passed.'
 
-test-long: export NEARFIELD_PROPERTY_CASES ?= 20000
+test-long: export NEARFIELD_PROPERTY_CASES ?= 200000
 test-long: ## the same with many more random cases
 	@$(MAKE) --no-print-directory test
 

@@ -29,9 +29,7 @@ def with_clock(label: str, function) -> tuple[np.ndarray, float]:
 
     def tick() -> None:
         while not done.wait(1.0):
-            print(
-                f"\r  {label}: {time.perf_counter() - start:.0f} s", end="", flush=True
-            )
+            print(f"\r  {label}: {time.perf_counter() - start:.0f} s", end="", flush=True)
 
     ticker = threading.Thread(target=tick)
     print(f"  {label} ...", end="", flush=True)
@@ -44,16 +42,12 @@ def with_clock(label: str, function) -> tuple[np.ndarray, float]:
         done.set()
         if ticker.is_alive():
             ticker.join()
-    print(
-        f"\r  {label}: {seconds:.1f} s" if sys.stdout.isatty() else f" {seconds:.1f} s"
-    )
+    print(f"\r  {label}: {seconds:.1f} s" if sys.stdout.isatty() else f" {seconds:.1f} s")
     return image, seconds
 
 
 def main(directory: Path) -> None:
-    original, noisy, denoised = (
-        np.load(directory / f"{name}.npy") for name in ("original", "noisy", "denoised")
-    )
+    original, noisy, denoised = (np.load(directory / f"{name}.npy") for name in ("original", "noisy", "denoised"))
     results = json.loads((directory / "results.json").read_text())
     sigma, h = results["sigma"], results["h"]
 
@@ -70,17 +64,11 @@ def main(directory: Path) -> None:
         )
         return filtered.reshape(noisy.shape)
 
-    print(
-        "scikit-image's denoise_nl_means on the same noisy values (one thread: it has no more)"
-    )
-    slow, slow_seconds = with_clock(
-        "slow mode, about half a minute", lambda: scikit_image(h, False)
-    )
+    print("scikit-image's denoise_nl_means on the same noisy values (one thread: it has no more)")
+    slow, slow_seconds = with_clock("slow mode, about half a minute", lambda: scikit_image(h, False))
     fast, fast_seconds = with_clock("fast mode", lambda: scikit_image(h, True))
     # Fast mode weights all of a patch alike, so it needs a smaller h; 0.6 sigma is about its best on this image.
-    tuned, tuned_seconds = with_clock(
-        "fast mode with an h that suits it", lambda: scikit_image(0.6 * sigma, True)
-    )
+    tuned, tuned_seconds = with_clock("fast mode with an h that suits it", lambda: scikit_image(0.6 * sigma, True))
     imsave(
         directory / "scikit_image_slow.png",
         np.round(255 * np.clip(slow, 0, 1)).squeeze().astype(np.uint8),
@@ -96,12 +84,8 @@ def main(directory: Path) -> None:
                 run["seconds"],
             )
         )
-    rows.append(
-        (f"scikit-image slow mode, h = {h:.3g}", psnr(slow, original), slow_seconds)
-    )
-    rows.append(
-        (f"scikit-image fast mode, h = {h:.3g}", psnr(fast, original), fast_seconds)
-    )
+    rows.append((f"scikit-image slow mode, h = {h:.3g}", psnr(slow, original), slow_seconds))
+    rows.append((f"scikit-image fast mode, h = {h:.3g}", psnr(fast, original), fast_seconds))
     rows.append(
         (
             f"scikit-image fast mode, h = {0.6 * sigma:.3g}",
@@ -112,16 +96,10 @@ def main(directory: Path) -> None:
 
     print(f"\n  {'':34} {'PSNR':>9} {'time':>9} {'slow mode takes':>17}")
     for name, decibels, seconds in rows:
-        times = (
-            ""
-            if seconds is None
-            else f"{seconds:7.2f} s {slow_seconds / seconds:11.1f} times"
-        )
+        times = "" if seconds is None else f"{seconds:7.2f} s {slow_seconds / seconds:11.1f} times"
         print(f"  {name:34} {decibels:6.2f} dB {times}")
     rms = float(np.sqrt(np.mean((slow.astype(np.float64) - denoised) ** 2)))
-    print(
-        f"\n  nearfield and slow mode differ by {rms:.4f} root mean square (the noise: {sigma:.3g})"
-    )
+    print(f"\n  nearfield and slow mode differ by {rms:.4f} root mean square (the noise: {sigma:.3g})")
 
 
 if __name__ == "__main__":
@@ -130,6 +108,4 @@ if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]))
     except FileNotFoundError as error:
-        sys.exit(
-            f"compare: {error.filename}: missing; run nearfield_denoise first, without --no-noise"
-        )
+        sys.exit(f"compare: {error.filename}: missing; run nearfield_denoise first, without --no-noise")

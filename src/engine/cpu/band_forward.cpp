@@ -7,88 +7,11 @@
 #include <memory>
 #include <vector>
 
+#include "engine/cpu/band_workspace.h"
 #include "engine/cpu/driver.h"
-#include "engine/cpu/rates.h"
-#include "plan/cache.h"
 
 namespace nearfield::core {
 namespace {
-
-constexpr double kLog2e = 1.44269504088896340736;
-// A slot's memory: the ring should stay in the L2 cache, the scores of one run of queries in L1.
-constexpr int64_t kMostRingBytes = 640 * 1024;
-constexpr int64_t kMostScoreBytes = 64 * 1024;
-// 1-D windows have no line to walk to: a longer strip shares more of what it packs.
-constexpr int64_t kStrip1d = 64;
-
-int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
-
-// The largest of everything over all classes: what scratch memory must hold. The outer axes of a grid of rank 1 to 3
-// are treated as two, planes and rows, absent ones of length 1.
-struct BandExtent {
-  int64_t ring[2] = {1, 1};  // key planes and rows at once
-  int64_t positions = 0;     // of a packed line: the hull of a strip's windows
-  int64_t longest = 0;       // window on the last axis
-  int64_t strip = 0;
-  int64_t lines() const { return ring[0] * ring[1]; }
-
-  explicit BandExtent(const Plan& plan) {
-    const int last = plan.rank() - 1;
-    for (int a = 0; a <= last; ++a) {
-      int64_t& most = a == last ? longest : ring[a + 2 - last];
-      for (const AxisTable& table : plan.axis(a).tables)
-        for (const Interval& interval : table.intervals) most = std::max(most, interval.length);
-    }
-    for (const AxisTable& table : plan.axis(last).tables)
-      for (const AxisTile& tile : table.tiles) {
-        const Interval& first = table.intervals[static_cast<size_t>(tile.begin)];
-        const Interval& end = table.intervals[static_cast<size_t>(tile.begin + tile.size - 1)];
-        positions = std::max(positions, end.end() - first.start);
-        strip = std::max(strip, tile.size);
-      }
-  }
-};
-
-// A key line in the ring, by its un-reduced plane and row.
-struct LineTag {
-  int64_t plane = INT64_MIN, row = INT64_MIN;  // nothing packed
-  bool operator==(const LineTag&) const = default;
-};
-
-template <class T>
-struct Workspace {
-  int64_t key_stride, value_stride, width, slot_size, most_upcoming;
-  T *ring, *query, *out, *scores, *logsumexp;
-  const T **keys, **values;
-  LineTag* tags;
-  Upcoming* upcoming;
-  int32_t *begin, *end;
-  int64_t *key_offsets, *value_offsets, *query_offsets, *out_offsets;
-
-  Workspace(Arena& arena, const Problem& problem, const KernelTable<T>& kernels, const BandExtent& extent) {
-    const int64_t lanes = kernels.lanes;
-    key_stride = round_up(problem.shape.head_dim, lanes);
-    value_stride = round_up(problem.shape.head_dim_v, lanes);
-    width = round_up(extent.longest, lanes);
-    slot_size = extent.positions * (key_stride + value_stride);
-    most_upcoming = 2 * lanes + 2 * extent.ring[0] * extent.positions;  // one new row of each plane
-    ring = arena.take<T>(extent.lines() * slot_size);
-    query = arena.take<T>(lanes * key_stride);
-    out = arena.take<T>(lanes * value_stride);
-    scores = arena.take<T>(lanes * extent.lines() * width);
-    logsumexp = arena.take<T>(lanes);
-    keys = arena.take<const T*>(extent.lines());
-    values = arena.take<const T*>(extent.lines());
-    tags = arena.take<LineTag>(extent.lines());
-    upcoming = arena.take<Upcoming>(most_upcoming);
-    begin = arena.take<int32_t>(extent.strip);
-    end = arena.take<int32_t>(extent.strip);
-    key_offsets = arena.take<int64_t>(extent.positions);
-    value_offsets = arena.take<int64_t>(extent.positions);
-    query_offsets = arena.take<int64_t>(lanes);
-    out_offsets = arena.take<int64_t>(lanes);
-  }
-};
 
 // One outer axis of one class.
 struct OuterAxis {
@@ -286,7 +209,7 @@ class BandForward {
   const KernelTable<T>& kernels_;
   const BandExtent extent_;
   Arena arena_;
-  Workspace<T> ws_;
+  BandWorkspace<T> ws_;
   int64_t positions_ = 0;  // of a packed line, in this column
   int64_t upcoming_ = 0;   // entries of ws_.upcoming
 };
@@ -348,100 +271,7 @@ void run_bands(const Problem& problem, const ForwardOutputs& outputs, const CpuC
   });
 }
 
-// Strips of about equal length, so that the last one of a class is not a remnant.
-int64_t strip_length(const Problem& problem, int64_t lanes) {
-  const int last = problem.shape.rank - 1;
-  const int64_t dilation = std::visit([](const auto& axis) { return axis.dilation; }, problem.pattern.axes[last]);
-  const int64_t length = std::max<int64_t>(1, ceil_div(problem.shape.grid[last], dilation));
-  const int64_t longest = last == 0 ? std::max(kStrip1d, lanes) : lanes;
-  const int64_t strips = ceil_div(length, longest);
-  return last == 0 ? std::min(length, longest) : ceil_div(length, strips);
-}
-
-// Sums over everything that the kernel does for one (batch, head).
-struct BandWork {
-  double lines = 1;  // (query line, key line) pairs
-  double query_lines = 1;
-  double last_pairs = 0, last_padded = 0;  // on the last axis
-  double packed = 0;                       // positions of a line, over all strips
-  int64_t runs = 0;
-
-  BandWork(const Plan& plan, int64_t lanes) {
-    const int last = plan.rank() - 1;
-    for (int a = 0; a <= last; ++a) {
-      double length = 0, near = 0;
-      const PlanAxis& axis = plan.axis(a);
-      for (int kind = 0; kind < 2; ++kind) {
-        const auto classes = static_cast<double>(kind == 0 ? axis.long_classes : axis.classes - axis.long_classes);
-        const AxisTable& table = axis.tables[kind];
-        if (classes == 0) continue;
-        for (const Interval& interval : table.intervals) {
-          length += classes * static_cast<double>(interval.length);
-          if (a == last) last_padded += classes * static_cast<double>(round_up(interval.length, lanes));
-        }
-        near += classes * static_cast<double>(table.near);
-        if (a == last) add_strips(table, classes, lanes);
-      }
-      if (a < last) {
-        lines *= length;
-        query_lines *= near;
-      } else {
-        last_pairs = length;
-      }
-    }
-  }
-
- private:
-  void add_strips(const AxisTable& table, double classes, int64_t lanes) {
-    for (const AxisTile& tile : table.tiles) {
-      const Interval& first = table.intervals[static_cast<size_t>(tile.begin)];
-      const Interval& end = table.intervals[static_cast<size_t>(tile.begin + tile.size - 1)];
-      packed += classes * static_cast<double>(end.end() - first.start);
-      runs += static_cast<int64_t>(classes) * ceil_div(tile.size, lanes);
-    }
-  }
-};
-
-template <class T>
-bool choose(const Problem& problem, CpuChoice& choice) {
-  const KernelTable<T>& kernels = kernels_of<T>(choice.isa);
-  const CpuRates& rates = cpu_rates(choice.isa);
-  TileShape shape;
-  const int last = problem.shape.rank - 1;
-  shape.near[last] = strip_length(problem, kernels.lanes);
-  for (int a = 0; a <= last; ++a) shape.far[a] = std::max<int64_t>(1, problem.shape.grid[a]);
-  choice.plan = cached_plan(problem.pattern, shape);
-  const BandExtent extent(*choice.plan);
-  Arena arena(nullptr);
-  const Workspace<T> ws(arena, problem, kernels, extent);
-  constexpr auto kSize = static_cast<int64_t>(sizeof(T));
-  if (extent.lines() * ws.slot_size * kSize > kMostRingBytes) return false;
-  if (extent.lines() * ws.width * kernels.lanes * kSize > kMostScoreBytes) return false;
-  choice.workspace_per_slot = arena.used();
-
-  const BandWork work(*choice.plan, kernels.lanes);
-  const double vectors = static_cast<double>(ws.key_stride + ws.value_stride) / static_cast<double>(kernels.lanes);
-  const double useful = work.lines * work.last_pairs, padded = work.lines * work.last_padded;
-  // Walking to the next query line brings in one key line for each combination of the other outer axes.
-  double fresh = work.query_lines;
-  fresh *= static_cast<double>(extent.ring[0]);
-  const double seconds = rates.multiply_add * (useful * (vectors * rates.band_product + 1) +
-                                               padded * rates.band_softmax * (sizeof(T) / 4.0) +
-                                               fresh * work.packed * vectors * rates.pack_vector);
-  choice.predicted_seconds = seconds;
-  const PlanStatistics& plan = choice.plan->statistics();
-  choice.executed = {};
-  choice.executed.tiles = static_cast<int64_t>(work.query_lines) * work.runs;
-  choice.executed.full_steps = static_cast<int64_t>(work.lines) * work.runs;  // exact: nothing is masked
-  choice.executed.useful_pairs = choice.executed.executed_pairs = plan.useful_pairs;
-  return true;
-}
-
 }  // namespace
-
-bool band_choose(const Problem& problem, CpuChoice& choice) {
-  return problem.query.dtype == DType::float64 ? choose<double>(problem, choice) : choose<float>(problem, choice);
-}
 
 void band_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, void* workspace) {
   auto* memory = static_cast<std::byte*>(workspace);

@@ -14,6 +14,10 @@
 namespace nearfield::core {
 
 inline constexpr size_t kCacheLine = 64;
+// Kernels want logits in units of log2.
+inline constexpr double kLog2e = 1.44269504088896340736;
+
+constexpr int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 // One (batch, head) of a grid tensor (batch, *grid, heads, channels).
 struct HeadView {

@@ -15,11 +15,8 @@
 namespace nearfield::core {
 namespace {
 
-constexpr double kLog2e = 1.44269504088896340736;
 // Keys of a step: a multiple of the kernel's 6 rows whose scores stay in the L1 cache.
 constexpr int64_t kStepKeys = 60;
-
-int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 template <class T>
 struct Workspace {

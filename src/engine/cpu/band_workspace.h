@@ -1,0 +1,81 @@
+// What the band kernel's driver needs per slot: how large the ring of packed key lines is, and where everything lies.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "engine/cpu/driver.h"
+#include "engine/cpu/kernels.h"
+#include "engine/problem.h"
+#include "plan/plan.h"
+
+namespace nearfield::core {
+
+// The largest of everything over all classes: what scratch memory must hold. The outer axes of a grid of rank 1 to 3
+// are treated as two, planes and rows, absent ones of length 1.
+struct BandExtent {
+  int64_t ring[2] = {1, 1};  // key planes and rows at once
+  int64_t positions = 0;     // of a packed line: the hull of a strip's windows
+  int64_t longest = 0;       // window on the last axis
+  int64_t strip = 0;
+  int64_t lines() const { return ring[0] * ring[1]; }
+
+  explicit BandExtent(const Plan& plan) {
+    const int last = plan.rank() - 1;
+    for (int a = 0; a <= last; ++a) {
+      int64_t& most = a == last ? longest : ring[a + 2 - last];
+      for (const AxisTable& table : plan.axis(a).tables)
+        for (const Interval& interval : table.intervals) most = std::max(most, interval.length);
+    }
+    for (const AxisTable& table : plan.axis(last).tables)
+      for (const AxisTile& tile : table.tiles) {
+        const Interval& first = table.intervals[static_cast<size_t>(tile.begin)];
+        const Interval& end = table.intervals[static_cast<size_t>(tile.begin + tile.size - 1)];
+        positions = std::max(positions, end.end() - first.start);
+        strip = std::max(strip, tile.size);
+      }
+  }
+};
+
+// A key line in the ring, by its un-reduced plane and row.
+struct LineTag {
+  int64_t plane = INT64_MIN, row = INT64_MIN;  // nothing packed
+  bool operator==(const LineTag&) const = default;
+};
+
+template <class T>
+struct BandWorkspace {
+  int64_t key_stride, value_stride, width, slot_size, most_upcoming;
+  T *ring, *query, *out, *scores, *logsumexp;
+  const T **keys, **values;
+  LineTag* tags;
+  Upcoming* upcoming;
+  int32_t *begin, *end;
+  int64_t *key_offsets, *value_offsets, *query_offsets, *out_offsets;
+
+  BandWorkspace(Arena& arena, const Problem& problem, const KernelTable<T>& kernels, const BandExtent& extent) {
+    const int64_t lanes = kernels.lanes;
+    key_stride = round_up(problem.shape.head_dim, lanes);
+    value_stride = round_up(problem.shape.head_dim_v, lanes);
+    width = round_up(extent.longest, lanes);
+    slot_size = extent.positions * (key_stride + value_stride);
+    most_upcoming = 2 * lanes + 2 * extent.ring[0] * extent.positions;  // one new row of each plane
+    ring = arena.take<T>(extent.lines() * slot_size);
+    query = arena.take<T>(lanes * key_stride);
+    out = arena.take<T>(lanes * value_stride);
+    scores = arena.take<T>(lanes * extent.lines() * width);
+    logsumexp = arena.take<T>(lanes);
+    keys = arena.take<const T*>(extent.lines());
+    values = arena.take<const T*>(extent.lines());
+    tags = arena.take<LineTag>(extent.lines());
+    upcoming = arena.take<Upcoming>(most_upcoming);
+    begin = arena.take<int32_t>(extent.strip);
+    end = arena.take<int32_t>(extent.strip);
+    key_offsets = arena.take<int64_t>(extent.positions);
+    value_offsets = arena.take<int64_t>(extent.positions);
+    query_offsets = arena.take<int64_t>(lanes);
+    out_offsets = arena.take<int64_t>(lanes);
+  }
+};
+
+}  // namespace nearfield::core

@@ -54,20 +54,24 @@ class BandForward {
         arena_(memory),
         ws_(arena_, problem, kernels_, extent_) {}
 
-  // Query lines [first, end) of the column: plane by plane, row by row.
-  void run(const Column& column, int64_t batch, int64_t kv_head, int64_t first, int64_t end) {
-    const HeadView key(problem_.key, rank_, batch, kv_head), value(problem_.value, rank_, batch, kv_head);
-    start_column(column, key, value);
+  // Query lines [first, end) of the column, plane by plane, row by row, for key/value heads [first_head, end_head), at
+  // most as many as the workspace has rings.
+  void run(const Column& column, int64_t batch, int64_t first_head, int64_t end_head, int64_t first, int64_t end) {
+    start_column(column);
     const int64_t group = problem_.shape.heads / problem_.shape.heads_kv, rows = column.outer[1].near();
-    for (int64_t line = first; line < end; ++line) {
-      const int64_t plane = line / rows, row = line % rows;
-      const int64_t lines = gather_lines(column, plane, row, key, value);
-      upcoming_ = 0;
-      if (line + 1 < end && row + 1 < rows) foresee_lines(column, plane, row + 1, key, value);
-      for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head)
-        for (int64_t t = 0; t < column.strip->size; t += kernels_.lanes)
-          run_queries(column, {plane, row}, batch, head, t, lines);
-    }
+    for (int64_t line = first; line < end; ++line)
+      for (int64_t kv_head = first_head; kv_head < end_head; ++kv_head) {
+        const HeadView key(problem_.key, rank_, batch, kv_head), value(problem_.value, rank_, batch, kv_head);
+        const int64_t plane = line / rows, row = line % rows;
+        ring_ = ws_.ring + (kv_head - first_head) * extent_.lines() * ws_.slot_size;
+        tags_ = ws_.tags + (kv_head - first_head) * extent_.lines();
+        const int64_t lines = gather_lines(column, plane, row, key, value);
+        upcoming_ = 0;
+        if (line + 1 < end && row + 1 < rows) foresee_lines(column, plane, row + 1, key, value);
+        for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head)
+          for (int64_t t = 0; t < column.strip->size; t += kernels_.lanes)
+            run_queries(column, {plane, row}, batch, head, t, lines);
+      }
   }
 
  private:
@@ -75,7 +79,8 @@ class BandForward {
     int64_t plane, row;
   };
 
-  void start_column(const Column& column, const HeadView& key, const HeadView& value) {
+  void start_column(const Column& column) {
+    const HeadView key(problem_.key, rank_, 0, 0), value(problem_.value, rank_, 0, 0);
     const LineStrides key_strides(key.strides, rank_), value_strides(value.strides, rank_);
     const Interval* intervals = column.last.table->intervals.data() + column.strip->begin;
     const int64_t origin = intervals[0].start;
@@ -89,7 +94,7 @@ class BandForward {
       ws_.key_offsets[p] = token * key_strides.position;
       ws_.value_offsets[p] = token * value_strides.position;
     }
-    std::fill_n(ws_.tags, extent_.lines(), LineTag{});
+    std::fill_n(ws_.tags, ws_.heads * extent_.lines(), LineTag{});
   }
 
   // Calls visit(plane, row, slot) for each key line that the query line sees; planes and rows are un-reduced.
@@ -116,9 +121,9 @@ class BandForward {
   int64_t gather_lines(const Column& column, int64_t plane, int64_t row, const HeadView& key, const HeadView& value) {
     int64_t count = 0;
     for_each_line(column, plane, row, [&](int64_t z, int64_t y, int64_t slot) {
-      T* packed = ws_.ring + slot * ws_.slot_size;
-      if (ws_.tags[slot] != LineTag{z, y}) {
-        ws_.tags[slot] = {z, y};
+      T* packed = ring_ + slot * ws_.slot_size;
+      if (tags_[slot] != LineTag{z, y}) {
+        tags_[slot] = {z, y};
         kernels_.load_rows(key.at(key_line(column, {key.strides, rank_}, z, y)), key.dtype, ws_.key_offsets, positions_,
                            key.channels, T{1}, packed, ws_.key_stride);
         kernels_.load_rows(value.at(key_line(column, {value.strides, rank_}, z, y)), value.dtype, ws_.value_offsets,
@@ -139,7 +144,7 @@ class BandForward {
   // Key lines that the next query line will have to pack.
   void foresee_lines(const Column& column, int64_t plane, int64_t row, const HeadView& key, const HeadView& value) {
     for_each_line(column, plane, row, [&](int64_t z, int64_t y, int64_t slot) {
-      if (ws_.tags[slot] == LineTag{z, y}) return;
+      if (tags_[slot] == LineTag{z, y}) return;
       foresee(key.at(key_line(column, {key.strides, rank_}, z, y)), ws_.key_offsets, positions_, key.channels,
               key.dtype);
       foresee(value.at(key_line(column, {value.strides, rank_}, z, y)), ws_.value_offsets, positions_, value.channels,
@@ -210,6 +215,8 @@ class BandForward {
   const BandExtent extent_;
   Arena arena_;
   BandWorkspace<T> ws_;
+  T* ring_ = nullptr;  // of the current head
+  LineTag* tags_ = nullptr;
   int64_t positions_ = 0;  // of a packed line, in this column
   int64_t upcoming_ = 0;   // entries of ws_.upcoming
 };
@@ -253,20 +260,23 @@ std::vector<double> line_costs(const Column& column) {
 template <class T>
 void run_bands(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, std::byte* workspace) {
   const Plan& plan = *choice.plan;
-  const int64_t columns = column_count(plan), kv_heads = problem.shape.heads_kv;
-  const int64_t units = problem.shape.batch * kv_heads * columns;
+  Arena layout(nullptr);
+  const int64_t together = BandWorkspace<T>(layout, problem, kernels_of<T>(choice.isa), BandExtent(plan)).heads;
+  const int64_t columns = column_count(plan), kv_heads = problem.shape.heads_kv, groups = ceil_div(kv_heads, together);
+  const int64_t units = problem.shape.batch * groups * columns;
   // A task that begins in the middle of a column packs its first lines again: no more pieces than threads need.
   const int64_t pieces = choice.slots == 1 ? 1 : std::clamp<int64_t>(choice.slots * kTasksPerThread / units, 1, 64);
   TaskQueue queue(units * pieces);
   parallel_for(problem.threading, choice.slots, [&](int64_t slot) {
     BandForward<T> forward(problem, outputs, choice, workspace + static_cast<size_t>(slot) * choice.workspace_per_slot);
     for (int64_t task = 0; queue.next(task);) {
-      const int64_t piece = task % pieces, unit = task / pieces, head = unit / columns;
+      const int64_t piece = task % pieces, unit = task / pieces, group = unit / columns;
       const Column column = column_at(plan, unit % columns);
       const auto cuts = pieces == 1 ? std::vector<int64_t>{0, column.lines()} : cut_by_cost(line_costs(column), pieces);
       if (piece + 1 >= static_cast<int64_t>(cuts.size())) continue;  // fewer lines than pieces
-      forward.run(column, head / kv_heads, head % kv_heads, cuts[static_cast<size_t>(piece)],
-                  cuts[static_cast<size_t>(piece) + 1]);
+      const int64_t first_head = group % groups * together;
+      forward.run(column, group / groups, first_head, std::min(first_head + together, kv_heads),
+                  cuts[static_cast<size_t>(piece)], cuts[static_cast<size_t>(piece) + 1]);
     }
   });
 }

@@ -43,9 +43,20 @@ struct LineTag {
   bool operator==(const LineTag&) const = default;
 };
 
+// Key/value heads that walk a strip together, each with a ring of its own. Heads of one token share its pages and often
+// its cache lines, so together they miss the TLB once; but their rings must all stay in the L2 cache, and a ring that
+// fits L1 is better left alone there.
+inline constexpr int64_t kRingAloneBytes = 28 * 1024;
+inline constexpr int64_t kRingsTogetherBytes = 320 * 1024;
+inline int64_t heads_together(const Problem& problem, int64_t ring_bytes) {
+  if (ring_bytes <= kRingAloneBytes) return 1;
+  return std::clamp<int64_t>(kRingsTogetherBytes / ring_bytes, 1, problem.shape.heads_kv);
+}
+
 template <class T>
 struct BandWorkspace {
-  int64_t key_stride, value_stride, width, slot_size, most_upcoming;
+  int64_t key_stride, value_stride, width, slot_size, most_upcoming, heads;
+  // ring [heads][lines][slot_size], tags [heads][lines]
   T *ring, *query, *out, *scores, *logsumexp;
   const T **keys, **values;
   LineTag* tags;
@@ -60,14 +71,15 @@ struct BandWorkspace {
     width = round_up(extent.longest, lanes);
     slot_size = extent.positions * (key_stride + value_stride);
     most_upcoming = 2 * lanes + 2 * extent.ring[0] * extent.positions;  // one new row of each plane
-    ring = arena.take<T>(extent.lines() * slot_size);
+    heads = heads_together(problem, extent.lines() * slot_size * static_cast<int64_t>(sizeof(T)));
+    ring = arena.take<T>(heads * extent.lines() * slot_size);
     query = arena.take<T>(lanes * key_stride);
     out = arena.take<T>(lanes * value_stride);
     scores = arena.take<T>(lanes * extent.lines() * width);
     logsumexp = arena.take<T>(lanes);
     keys = arena.take<const T*>(extent.lines());
     values = arena.take<const T*>(extent.lines());
-    tags = arena.take<LineTag>(extent.lines());
+    tags = arena.take<LineTag>(heads * extent.lines());
     upcoming = arena.take<Upcoming>(most_upcoming);
     begin = arena.take<int32_t>(extent.strip);
     end = arena.take<int32_t>(extent.strip);

@@ -39,7 +39,7 @@ std::string describe(const CpuChoice& chosen, const CpuChoice* other, bool force
 // All that a choice depends on, for one (batch, head) on one thread.
 struct ChoiceKey {
   Pattern pattern;
-  int64_t head_dim = 0, head_dim_v = 0;
+  int64_t heads_kv = 0, head_dim = 0, head_dim_v = 0;  // heads_kv: for the workspace only
   DType dtype = DType::float32;
   bool key_in_place = false, value_in_place = false;
   Isa isa = Isa::portable;
@@ -90,14 +90,15 @@ class ChoiceCache {
 
 CpuChoice cached_choice(const Problem& problem, Isa isa, CpuKernel kernel) {
   static auto& cache = *new ChoiceCache;  // never destroyed: threads of the host may outlive exit
-  const ChoiceKey key = {problem.pattern,
-                         problem.shape.head_dim,
-                         problem.shape.head_dim_v,
-                         problem.query.dtype,
-                         in_place(problem.key),
-                         in_place(problem.value),
-                         isa,
-                         kernel};
+  const ChoiceKey key = {.pattern = problem.pattern,
+                         .heads_kv = problem.shape.heads_kv,
+                         .head_dim = problem.shape.head_dim,
+                         .head_dim_v = problem.shape.head_dim_v,
+                         .dtype = problem.query.dtype,
+                         .key_in_place = in_place(problem.key),
+                         .value_in_place = in_place(problem.value),
+                         .isa = isa,
+                         .kernel = kernel};
   CpuChoice choice;
   if (cache.find(key, choice)) return choice;
   choice = choose_for_one_head(problem, isa, kernel);

@@ -52,13 +52,13 @@ inline __attribute__((always_inline)) V dots(const typename V::Scalar* q, const 
 // Fetches an even share of the upcoming memory at each of `shares` calls: a burst would stall the loads behind it.
 template <class T>
 struct Prefetcher {
-  const BandTile<T>& tile;
-  int64_t per_share;
+  const BandTile<T>* tile = nullptr;
+  int64_t per_share = 0;
   int64_t next = 0;
   template <class V>
   inline __attribute__((always_inline)) void share() {
-    for (int64_t i = 0; i < per_share && next < tile.upcoming_count; ++i, ++next) {
-      const Upcoming& piece = tile.upcoming[next];
+    for (int64_t i = 0; i < per_share && next < tile->upcoming_count; ++i, ++next) {
+      const Upcoming& piece = tile->upcoming[next];
       for (int64_t line = 0; line < piece.cache_lines; ++line) V::prefetch(piece.begin + line * 64);
     }
   }
@@ -279,24 +279,28 @@ void band_values(const BandTile<typename V::Scalar>& tile, const typename V::Sca
 }
 
 template <class V, int N>
-void band_tile_of(const BandTile<typename V::Scalar>& tile) {
-  V maxima[V::kLanes];
-  typename V::Scalar inverse[V::kLanes];
-  Prefetcher<typename V::Scalar> fetch{tile, (tile.upcoming_count + 3 * tile.queries - 1) / (3 * tile.queries)};
-  band_scores<V, N>(tile, maxima, fetch);
-  band_weights<V>(tile, maxima, inverse, fetch);
-  band_values<V>(tile, inverse, fetch);
+void band_tiles_of(const BandTile<typename V::Scalar>* tiles, int64_t count) {
+  using T = typename V::Scalar;
+  V maxima[kMostBandTiles][V::kLanes];
+  T inverse[kMostBandTiles][V::kLanes];
+  Prefetcher<T> fetch[kMostBandTiles];
+  for (int64_t i = 0; i < count; ++i) {
+    fetch[i] = {&tiles[i], (tiles[i].upcoming_count + 3 * tiles[i].queries - 1) / (3 * tiles[i].queries)};
+    band_scores<V, N>(tiles[i], maxima[i], fetch[i]);
+  }
+  for (int64_t i = 0; i < count; ++i) band_weights<V>(tiles[i], maxima[i], inverse[i], fetch[i]);
+  for (int64_t i = 0; i < count; ++i) band_values<V>(tiles[i], inverse[i], fetch[i]);
 }
 
 template <class V>
-void band_tile(const BandTile<typename V::Scalar>& tile) {
-  switch (tile.key_stride / V::kLanes) {
-    case 1: return band_tile_of<V, 1>(tile);
-    case 2: return band_tile_of<V, 2>(tile);
-    case 4: return band_tile_of<V, 4>(tile);
-    case 8: return band_tile_of<V, 8>(tile);
-    case 16: return band_tile_of<V, 16>(tile);
-    default: return band_tile_of<V, 0>(tile);
+void band_tiles(const BandTile<typename V::Scalar>* tiles, int64_t count) {
+  switch (tiles[0].key_stride / V::kLanes) {
+    case 1: return band_tiles_of<V, 1>(tiles, count);
+    case 2: return band_tiles_of<V, 2>(tiles, count);
+    case 4: return band_tiles_of<V, 4>(tiles, count);
+    case 8: return band_tiles_of<V, 8>(tiles, count);
+    case 16: return band_tiles_of<V, 16>(tiles, count);
+    default: return band_tiles_of<V, 0>(tiles, count);
   }
 }
 

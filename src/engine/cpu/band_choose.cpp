@@ -79,11 +79,11 @@ bool choose(const Problem& problem, CpuChoice& choice) {
   shape.near[last] = strip_length(problem, kernels.lanes);
   for (int a = 0; a <= last; ++a) shape.far[a] = std::max<int64_t>(1, problem.shape.grid[a]);
   choice.plan = cached_plan(problem.pattern, shape);
-  const BandExtent extent(*choice.plan);
+  const BandExtent extent(*choice.plan, kernels.lanes, static_cast<int64_t>(sizeof(T)));
   Arena arena(nullptr);
   const BandWorkspace<T> ws(arena, problem, kernels, extent);
   constexpr auto kSize = static_cast<int64_t>(sizeof(T));
-  if (extent.lines() * ws.slot_size * kSize > kMostRingBytes) return false;
+  if (extent.slots() * ws.slot_size * kSize > kMostRingBytes) return false;
   if (extent.lines() * ws.width * kernels.lanes * kSize > kMostScoreBytes) return false;
   choice.workspace_per_slot = arena.used();
 

@@ -50,7 +50,7 @@ class BandForward {
         outputs_(outputs),
         rank_(problem.shape.rank),
         kernels_(kernels_of<T>(choice.isa)),
-        extent_(*choice.plan),
+        extent_(*choice.plan, kernels_.lanes, static_cast<int64_t>(sizeof(T))),
         arena_(memory),
         ws_(arena_, problem, kernels_, extent_) {}
 
@@ -59,24 +59,29 @@ class BandForward {
   void run(const Column& column, int64_t batch, int64_t first_head, int64_t end_head, int64_t first, int64_t end) {
     start_column(column);
     const int64_t group = problem_.shape.heads / problem_.shape.heads_kv, rows = column.outer[1].near();
-    for (int64_t line = first; line < end; ++line)
+    for (int64_t line = first; line < end;) {
+      Block block{line / rows, line % rows, 0, {}};
+      block.count = std::min({extent_.rows, rows - block.row, end - line});
       for (int64_t kv_head = first_head; kv_head < end_head; ++kv_head) {
         const HeadView key(problem_.key, rank_, batch, kv_head), value(problem_.value, rank_, batch, kv_head);
-        const int64_t plane = line / rows, row = line % rows;
-        ring_ = ws_.ring + (kv_head - first_head) * extent_.lines() * ws_.slot_size;
-        tags_ = ws_.tags + (kv_head - first_head) * extent_.lines();
-        const int64_t lines = gather_lines(column, plane, row, key, value);
+        ring_ = ws_.ring + (kv_head - first_head) * extent_.slots() * ws_.slot_size;
+        tags_ = ws_.tags + (kv_head - first_head) * extent_.slots();
+        for (int64_t r = 0; r < block.count; ++r) block.lines[r] = gather_lines(column, block, r, key, value);
         upcoming_ = 0;
-        if (line + 1 < end && row + 1 < rows) foresee_lines(column, plane, row + 1, key, value);
+        const int64_t next = std::min(block.row + 2 * block.count, rows) - 1;  // sees all that is new to its block
+        if (next >= block.row + block.count) foresee_lines(column, block.plane, next, key, value);
         for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head)
-          for (int64_t t = 0; t < column.strip->size; t += kernels_.lanes)
-            run_queries(column, {plane, row}, batch, head, t, lines);
+          for (int64_t t = 0; t < column.strip->size; t += kernels_.lanes) run_queries(column, block, batch, head, t);
       }
+      line += block.count;
+    }
   }
 
  private:
-  struct Line {
-    int64_t plane, row;
+  // Query rows row .. row + count of one plane, and how many key lines each sees.
+  struct Block {
+    int64_t plane, row, count;
+    int64_t lines[kMostBandTiles];
   };
 
   void start_column(const Column& column) {
@@ -94,7 +99,7 @@ class BandForward {
       ws_.key_offsets[p] = token * key_strides.position;
       ws_.value_offsets[p] = token * value_strides.position;
     }
-    std::fill_n(ws_.tags, ws_.heads * extent_.lines(), LineTag{});
+    std::fill_n(ws_.tags, ws_.heads * extent_.slots(), LineTag{});
   }
 
   // Calls visit(plane, row, slot) for each key line that the query line sees; planes and rows are un-reduced.
@@ -117,10 +122,12 @@ class BandForward {
     return column.outer[0].far_token(plane) * strides.plane + column.outer[1].far_token(row) * strides.row;
   }
 
-  // The key lines that the query line sees, packed; ws_.keys and ws_.values point at them.
-  int64_t gather_lines(const Column& column, int64_t plane, int64_t row, const HeadView& key, const HeadView& value) {
+  // The key lines that the block's row r sees, packed; row r of ws_.keys and ws_.values points at them.
+  int64_t gather_lines(const Column& column, const Block& block, int64_t r, const HeadView& key,
+                       const HeadView& value) {
+    const T **keys = ws_.keys + r * extent_.lines(), **values = ws_.values + r * extent_.lines();
     int64_t count = 0;
-    for_each_line(column, plane, row, [&](int64_t z, int64_t y, int64_t slot) {
+    for_each_line(column, block.plane, block.row + r, [&](int64_t z, int64_t y, int64_t slot) {
       T* packed = ring_ + slot * ws_.slot_size;
       if (tags_[slot] != LineTag{z, y}) {
         tags_[slot] = {z, y};
@@ -129,8 +136,8 @@ class BandForward {
         kernels_.load_rows(value.at(key_line(column, {value.strides, rank_}, z, y)), value.dtype, ws_.value_offsets,
                            positions_, value.channels, T{1}, packed + positions_ * ws_.key_stride, ws_.value_stride);
       }
-      ws_.keys[count] = packed;
-      ws_.values[count++] = packed + positions_ * ws_.key_stride;
+      keys[count] = packed;
+      values[count++] = packed + positions_ * ws_.key_stride;
     });
     return count;
   }
@@ -152,59 +159,71 @@ class BandForward {
     });
   }
 
-  static int64_t query_line(const Column& column, const LineStrides& strides, Line line) {
-    return column.outer[0].near_token(line.plane) * strides.plane + column.outer[1].near_token(line.row) * strides.row;
+  static int64_t query_line(const Column& column, const LineStrides& strides, int64_t plane, int64_t row) {
+    return column.outer[0].near_token(plane) * strides.plane + column.outer[1].near_token(row) * strides.row;
   }
 
-  // Queries t .. t + lanes of the strip, on one line.
-  void run_queries(const Column& column, Line line, int64_t batch, int64_t head, int64_t t, int64_t lines) {
+  // Queries t .. t + lanes of the strip, on all rows of the block.
+  void run_queries(const Column& column, const Block& block, int64_t batch, int64_t head, int64_t t) {
     const HeadView query(problem_.query, rank_, batch, head), out(outputs_.out, rank_, batch, head);
     const LineStrides query_strides(query.strides, rank_), out_strides(out.strides, rank_);
-    const int64_t queries = std::min(kernels_.lanes, column.strip->size - t);
+    const int64_t queries = std::min(kernels_.lanes, column.strip->size - t), lanes = kernels_.lanes;
     for (int64_t i = 0; i < queries; ++i) {
       const int64_t token = column.last.near_token(column.strip->begin + t + i);
       ws_.query_offsets[i] = token * query_strides.position;
       ws_.out_offsets[i] = token * out_strides.position;
     }
-    const std::byte* from = query.at(query_line(column, query_strides, line));
-    std::byte* to = out.at(query_line(column, out_strides, line));
-    if (line.row + 1 < column.outer[1].near()) {
-      const int64_t next = column.outer[1].dilation;
-      foresee(from + next * query_strides.row * size_of(query.dtype), ws_.query_offsets, queries, query.channels,
-              query.dtype);
-      foresee(to + next * out_strides.row * size_of(out.dtype), ws_.out_offsets, queries, out.channels, out.dtype);
+    BandTile<T> tiles[kMostBandTiles];
+    for (int64_t r = 0; r < block.count; ++r) {
+      const int64_t row = block.row + r, next = row + block.count;
+      T* rows = ws_.query + r * lanes * ws_.key_stride;
+      kernels_.load_rows(query.at(query_line(column, query_strides, block.plane, row)), query.dtype, ws_.query_offsets,
+                         queries, query.channels, static_cast<T>(problem_.scale * kLog2e), rows, ws_.key_stride);
+      tiles[r] = {.queries = queries,
+                  .lines = block.lines[r],
+                  .query = rows,
+                  .keys = ws_.keys + r * extent_.lines(),
+                  .values = ws_.values + r * extent_.lines(),
+                  .begin = ws_.begin + t,
+                  .end = ws_.end + t,
+                  .key_stride = ws_.key_stride,
+                  .value_stride = ws_.value_stride,
+                  .width = ws_.width,
+                  .scores = ws_.scores + r * lanes * extent_.lines() * ws_.width,
+                  .out = ws_.out + r * lanes * ws_.value_stride,
+                  .logsumexp = outputs_.logsumexp ? ws_.logsumexp + r * lanes : nullptr};
+      if (next >= column.outer[1].near()) continue;
+      foresee(query.at(query_line(column, query_strides, block.plane, next)), ws_.query_offsets, queries,
+              query.channels, query.dtype);
+      foresee(out.at(query_line(column, out_strides, block.plane, next)), ws_.out_offsets, queries, out.channels,
+              out.dtype);
     }
-    kernels_.load_rows(from, query.dtype, ws_.query_offsets, queries, query.channels,
-                       static_cast<T>(problem_.scale * kLog2e), ws_.query, ws_.key_stride);
-    kernels_.band_tile({.queries = queries,
-                        .lines = lines,
-                        .query = ws_.query,
-                        .keys = ws_.keys,
-                        .values = ws_.values,
-                        .begin = ws_.begin + t,
-                        .end = ws_.end + t,
-                        .key_stride = ws_.key_stride,
-                        .value_stride = ws_.value_stride,
-                        .width = ws_.width,
-                        .scores = ws_.scores,
-                        .out = ws_.out,
-                        .logsumexp = outputs_.logsumexp ? ws_.logsumexp : nullptr,
-                        .upcoming = ws_.upcoming,
-                        .upcoming_count = upcoming_});
-    upcoming_ = 0;  // what the next line needs is on its way
-    kernels_.store_rows(ws_.out, ws_.value_stride, queries, out.channels, to, out.dtype, ws_.out_offsets);
-    if (outputs_.logsumexp) store_logsumexp(column, line, batch, head, t, queries);
+    for (int64_t r = 0; r < block.count; ++r) {  // an even share each
+      const int64_t from = upcoming_ * r / block.count;
+      tiles[r].upcoming = ws_.upcoming + from;
+      tiles[r].upcoming_count = upcoming_ * (r + 1) / block.count - from;
+    }
+    kernels_.band_tiles(tiles, block.count);
+    upcoming_ = 0;  // what the next block needs is on its way
+    for (int64_t r = 0; r < block.count; ++r) {
+      kernels_.store_rows(tiles[r].out, ws_.value_stride, queries, out.channels,
+                          out.at(query_line(column, out_strides, block.plane, block.row + r)), out.dtype,
+                          ws_.out_offsets);
+      if (outputs_.logsumexp) store_logsumexp(column, block, r, batch, head, t, queries);
+    }
   }
 
-  void store_logsumexp(const Column& column, Line line, int64_t batch, int64_t head, int64_t t, int64_t queries) {
+  void store_logsumexp(const Column& column, const Block& block, int64_t r, int64_t batch, int64_t head, int64_t t,
+                       int64_t queries) {
     const TensorView& lse = outputs_.logsumexp;
     int64_t grid_strides[kMaxGridRank] = {};
     for (int a = 0; a < rank_; ++a) grid_strides[a] = lse.strides[1 + a];
     const LineStrides strides(grid_strides, rank_);
-    const int64_t base = batch * lse.strides[0] + head * lse.strides[rank_ + 1] + query_line(column, strides, line);
+    const int64_t base = batch * lse.strides[0] + head * lse.strides[rank_ + 1] +
+                         query_line(column, strides, block.plane, block.row + r);
     for (int64_t i = 0; i < queries; ++i) {
       const int64_t token = column.last.near_token(column.strip->begin + t + i);
-      std::memcpy(lse.at(base + token * strides.position), ws_.logsumexp + i, sizeof(T));
+      std::memcpy(lse.at(base + token * strides.position), ws_.logsumexp + r * kernels_.lanes + i, sizeof(T));
     }
   }
 
@@ -260,8 +279,10 @@ std::vector<double> line_costs(const Column& column) {
 template <class T>
 void run_bands(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, std::byte* workspace) {
   const Plan& plan = *choice.plan;
+  const KernelTable<T>& kernels = kernels_of<T>(choice.isa);
+  const BandExtent extent(plan, kernels.lanes, static_cast<int64_t>(sizeof(T)));
   Arena layout(nullptr);
-  const int64_t together = BandWorkspace<T>(layout, problem, kernels_of<T>(choice.isa), BandExtent(plan)).heads;
+  const int64_t together = BandWorkspace<T>(layout, problem, kernels, extent).heads;
   const int64_t columns = column_count(plan), kv_heads = problem.shape.heads_kv, groups = ceil_div(kv_heads, together);
   const int64_t units = problem.shape.batch * groups * columns;
   // A task that begins in the middle of a column packs its first lines again: no more pieces than threads need.

@@ -11,19 +11,25 @@
 
 namespace nearfield::core {
 
+// The scores of all query rows of one call should leave room in L1 for the key lines.
+inline constexpr int64_t kScoresTogetherBytes = 16 * 1024;
+
 // The largest of everything over all classes: what scratch memory must hold. The outer axes of a grid of rank 1 to 3
 // are treated as two, planes and rows, absent ones of length 1.
 struct BandExtent {
-  int64_t ring[2] = {1, 1};  // key planes and rows at once
+  int64_t seen[2] = {1, 1};  // key planes and rows of one query line
+  int64_t rows = 1;          // query rows that go through the kernel together
+  int64_t ring[2] = {1, 1};  // key planes and rows that these see
   int64_t positions = 0;     // of a packed line: the hull of a strip's windows
   int64_t longest = 0;       // window on the last axis
   int64_t strip = 0;
-  int64_t lines() const { return ring[0] * ring[1]; }
+  int64_t lines() const { return seen[0] * seen[1]; }
+  int64_t slots() const { return ring[0] * ring[1]; }
 
-  explicit BandExtent(const Plan& plan) {
+  BandExtent(const Plan& plan, int64_t lanes, int64_t element_size) {
     const int last = plan.rank() - 1;
     for (int a = 0; a <= last; ++a) {
-      int64_t& most = a == last ? longest : ring[a + 2 - last];
+      int64_t& most = a == last ? longest : seen[a + 2 - last];
       for (const AxisTable& table : plan.axis(a).tables)
         for (const Interval& interval : table.intervals) most = std::max(most, interval.length);
     }
@@ -34,6 +40,24 @@ struct BandExtent {
         positions = std::max(positions, end.end() - first.start);
         strip = std::max(strip, tile.size);
       }
+    const int64_t score_bytes = lanes * lines() * round_up(longest, lanes) * element_size;
+    if (last > 0)
+      rows = std::clamp<int64_t>(kScoresTogetherBytes / std::max<int64_t>(score_bytes, 1), 1, kMostBandTiles);
+    ring[0] = seen[0];
+    ring[1] = seen[1];
+    if (rows > 1) ring[1] = longest_hull(plan.axis(last - 1));
+  }
+
+ private:
+  // Key rows that `rows` adjacent query rows see between them.
+  int64_t longest_hull(const PlanAxis& axis) const {
+    int64_t longest_so_far = 1;
+    for (const AxisTable& table : axis.tables)
+      for (int64_t y = 0; y < table.near; ++y) {
+        const Interval& end = table.intervals[static_cast<size_t>(std::min(y + rows, table.near) - 1)];
+        longest_so_far = std::max(longest_so_far, end.end() - table.intervals[static_cast<size_t>(y)].start);
+      }
+    return longest_so_far;
   }
 };
 
@@ -56,7 +80,7 @@ inline int64_t heads_together(const Problem& problem, int64_t ring_bytes) {
 template <class T>
 struct BandWorkspace {
   int64_t key_stride, value_stride, width, slot_size, most_upcoming, heads;
-  // ring [heads][lines][slot_size], tags [heads][lines]
+  // ring [heads][slots][slot_size], tags [heads][slots]; the rest once for each of `rows`
   T *ring, *query, *out, *scores, *logsumexp;
   const T **keys, **values;
   LineTag* tags;
@@ -70,16 +94,16 @@ struct BandWorkspace {
     value_stride = round_up(problem.shape.head_dim_v, lanes);
     width = round_up(extent.longest, lanes);
     slot_size = extent.positions * (key_stride + value_stride);
-    most_upcoming = 2 * lanes + 2 * extent.ring[0] * extent.positions;  // one new row of each plane
-    heads = heads_together(problem, extent.lines() * slot_size * static_cast<int64_t>(sizeof(T)));
-    ring = arena.take<T>(heads * extent.lines() * slot_size);
-    query = arena.take<T>(lanes * key_stride);
-    out = arena.take<T>(lanes * value_stride);
-    scores = arena.take<T>(lanes * extent.lines() * width);
-    logsumexp = arena.take<T>(lanes);
-    keys = arena.take<const T*>(extent.lines());
-    values = arena.take<const T*>(extent.lines());
-    tags = arena.take<LineTag>(heads * extent.lines());
+    most_upcoming = extent.rows * (2 * lanes + 2 * extent.ring[0] * extent.positions);  // new rows of each plane
+    heads = heads_together(problem, extent.slots() * slot_size * static_cast<int64_t>(sizeof(T)));
+    ring = arena.take<T>(heads * extent.slots() * slot_size);
+    query = arena.take<T>(extent.rows * lanes * key_stride);
+    out = arena.take<T>(extent.rows * lanes * value_stride);
+    scores = arena.take<T>(extent.rows * lanes * extent.lines() * width);
+    logsumexp = arena.take<T>(extent.rows * lanes);
+    keys = arena.take<const T*>(extent.rows * extent.lines());
+    values = arena.take<const T*>(extent.rows * extent.lines());
+    tags = arena.take<LineTag>(heads * extent.slots());
     upcoming = arena.take<Upcoming>(most_upcoming);
     begin = arena.take<int32_t>(extent.strip);
     end = arena.take<int32_t>(extent.strip);

@@ -33,7 +33,7 @@ constexpr KernelTable<typename V::Scalar> make_table() {
           .load_rows = load_rows<V>,
           .store_rows = store_rows<V>,
           .transpose_tile = transpose_tile<V>,
-          .band_tile = band_tile<V>,
+          .band_tiles = band_tiles<V>,
           .tile_step = tile_step<V>,
           .tile_finish = tile_finish<V>,
           .multiply_adds = multiply_adds<V>};

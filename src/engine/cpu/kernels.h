@@ -23,6 +23,10 @@ struct Upcoming {
   int64_t cache_lines = 0;
 };
 
+// Tiles of one call, which go through the kernel's phases together: those on neighbouring lines share most of their key
+// lines, which then come from the L2 cache once for all of them.
+inline constexpr int64_t kMostBandTiles = 4;
+
 // Up to `lanes` adjacent queries of one line against the key lines that they see: exact windows.
 template <class T>
 struct BandTile {
@@ -83,7 +87,7 @@ struct KernelTable {
                      const int64_t* offsets) = nullptr;
   // [tile_queries][stride] rows to [columns][tile_queries]; columns and stride are whole vectors.
   void (*transpose_tile)(const T* rows, int64_t stride, int64_t columns, T* columns_first) = nullptr;
-  void (*band_tile)(const BandTile<T>& tile) = nullptr;
+  void (*band_tiles)(const BandTile<T>* tiles, int64_t count) = nullptr;  // count <= kMostBandTiles
   void (*tile_step)(const TileStep<T>& step) = nullptr;
   // False if an output of a wanted query is not finite: then the tile may have been touched by keys that it does not
   // see (0 * NaN), and must be run again query by query.

@@ -59,17 +59,24 @@ class BandForward {
   void run(const Column& column, int64_t batch, int64_t first_head, int64_t end_head, int64_t first, int64_t end) {
     start_column(column);
     const int64_t group = problem_.shape.heads / problem_.shape.heads_kv, rows = column.outer[1].near();
-    for (int64_t line = first; line < end;) {
+    const auto block_at = [&](int64_t line) {
       Block block{line / rows, line % rows, 0, {}};
       block.count = std::min({extent_.rows, rows - block.row, end - line});
+      return block;
+    };
+    for (int64_t line = first; line < end;) {
+      Block block = block_at(line);
       for (int64_t kv_head = first_head; kv_head < end_head; ++kv_head) {
         const HeadView key(problem_.key, rank_, batch, kv_head), value(problem_.value, rank_, batch, kv_head);
         ring_ = ws_.ring + (kv_head - first_head) * extent_.slots() * ws_.slot_size;
         tags_ = ws_.tags + (kv_head - first_head) * extent_.slots();
         for (int64_t r = 0; r < block.count; ++r) block.lines[r] = gather_lines(column, block, r, key, value);
         upcoming_ = 0;
-        const int64_t next = std::min(block.row + 2 * block.count, rows) - 1;  // sees all that is new to its block
-        if (next >= block.row + block.count) foresee_lines(column, block.plane, next, key, value);
+        if (kv_head + 1 < end_head) {
+          foresee_block(column, block, batch, kv_head + 1, tags_ + extent_.slots());
+        } else if (line + block.count < end) {
+          foresee_block(column, block_at(line + block.count), batch, first_head, ws_.tags);
+        }
         for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head)
           for (int64_t t = 0; t < column.strip->size; t += kernels_.lanes) run_queries(column, block, batch, head, t);
       }
@@ -148,15 +155,42 @@ class BandForward {
       ws_.upcoming[upcoming_++] = {base + offsets[i] * size, lines};
   }
 
-  // Key lines that the next query line will have to pack.
-  void foresee_lines(const Column& column, int64_t plane, int64_t row, const HeadView& key, const HeadView& value) {
-    for_each_line(column, plane, row, [&](int64_t z, int64_t y, int64_t slot) {
-      if (tags_[slot] == LineTag{z, y}) return;
-      foresee(key.at(key_line(column, {key.strides, rank_}, z, y)), ws_.key_offsets, positions_, key.channels,
-              key.dtype);
-      foresee(value.at(key_line(column, {value.strides, rank_}, z, y)), ws_.value_offsets, positions_, value.channels,
-              value.dtype);
-    });
+  // What the block that comes next will read and write: the key lines that are not in its head's ring yet, and the
+  // first queries of the strip.
+  void foresee_block(const Column& column, const Block& next, int64_t batch, int64_t kv_head, const LineTag* tags) {
+    const HeadView key(problem_.key, rank_, batch, kv_head), value(problem_.value, rank_, batch, kv_head);
+    const auto foresee_lines = [&](int64_t row, int64_t from) {
+      for_each_line(column, next.plane, row, [&](int64_t z, int64_t y, int64_t slot) {
+        if (y < from || tags[slot] == LineTag{z, y}) return;
+        foresee(key.at(key_line(column, {key.strides, rank_}, z, y)), ws_.key_offsets, positions_, key.channels,
+                key.dtype);
+        foresee(value.at(key_line(column, {value.strides, rank_}, z, y)), ws_.value_offsets, positions_, value.channels,
+                value.dtype);
+      });
+    };
+    foresee_lines(next.row, INT64_MIN);
+    if (next.count > 1) foresee_lines(next.row + next.count - 1, column.outer[1].seen(next.row).end());
+    const int64_t head = kv_head * (problem_.shape.heads / problem_.shape.heads_kv);
+    const HeadView query(problem_.query, rank_, batch, head), out(outputs_.out, rank_, batch, head);
+    const LineStrides query_strides(query.strides, rank_), out_strides(out.strides, rank_);
+    const int64_t queries = set_query_offsets(column, 0, query_strides, out_strides);
+    for (int64_t row = next.row; row < next.row + next.count; ++row) {
+      foresee(query.at(query_line(column, query_strides, next.plane, row)), ws_.query_offsets, queries, query.channels,
+              query.dtype);
+      foresee(out.at(query_line(column, out_strides, next.plane, row)), ws_.out_offsets, queries, out.channels,
+              out.dtype);
+    }
+  }
+
+  // Offsets of queries t .. t + lanes along their line; returns how many there are.
+  int64_t set_query_offsets(const Column& column, int64_t t, const LineStrides& query, const LineStrides& out) {
+    const int64_t queries = std::min(kernels_.lanes, column.strip->size - t);
+    for (int64_t i = 0; i < queries; ++i) {
+      const int64_t token = column.last.near_token(column.strip->begin + t + i);
+      ws_.query_offsets[i] = token * query.position;
+      ws_.out_offsets[i] = token * out.position;
+    }
+    return queries;
   }
 
   static int64_t query_line(const Column& column, const LineStrides& strides, int64_t plane, int64_t row) {
@@ -167,15 +201,10 @@ class BandForward {
   void run_queries(const Column& column, const Block& block, int64_t batch, int64_t head, int64_t t) {
     const HeadView query(problem_.query, rank_, batch, head), out(outputs_.out, rank_, batch, head);
     const LineStrides query_strides(query.strides, rank_), out_strides(out.strides, rank_);
-    const int64_t queries = std::min(kernels_.lanes, column.strip->size - t), lanes = kernels_.lanes;
-    for (int64_t i = 0; i < queries; ++i) {
-      const int64_t token = column.last.near_token(column.strip->begin + t + i);
-      ws_.query_offsets[i] = token * query_strides.position;
-      ws_.out_offsets[i] = token * out_strides.position;
-    }
+    const int64_t queries = set_query_offsets(column, t, query_strides, out_strides), lanes = kernels_.lanes;
     BandTile<T> tiles[kMostBandTiles];
     for (int64_t r = 0; r < block.count; ++r) {
-      const int64_t row = block.row + r, next = row + block.count;
+      const int64_t row = block.row + r;
       T* rows = ws_.query + r * lanes * ws_.key_stride;
       kernels_.load_rows(query.at(query_line(column, query_strides, block.plane, row)), query.dtype, ws_.query_offsets,
                          queries, query.channels, static_cast<T>(problem_.scale * kLog2e), rows, ws_.key_stride);
@@ -192,11 +221,6 @@ class BandForward {
                   .scores = ws_.scores + r * lanes * extent_.lines() * ws_.width,
                   .out = ws_.out + r * lanes * ws_.value_stride,
                   .logsumexp = outputs_.logsumexp ? ws_.logsumexp + r * lanes : nullptr};
-      if (next >= column.outer[1].near()) continue;
-      foresee(query.at(query_line(column, query_strides, block.plane, next)), ws_.query_offsets, queries,
-              query.channels, query.dtype);
-      foresee(out.at(query_line(column, out_strides, block.plane, next)), ws_.out_offsets, queries, out.channels,
-              out.dtype);
     }
     for (int64_t r = 0; r < block.count; ++r) {  // an even share each
       const int64_t from = upcoming_ * r / block.count;

@@ -67,14 +67,12 @@ struct LineTag {
   bool operator==(const LineTag&) const = default;
 };
 
-// Key/value heads that walk a strip together, each with a ring of its own. Heads of one token share its pages and often
-// its cache lines, so together they miss the TLB once; but their rings must all stay in the L2 cache, and a ring that
-// fits L1 is better left alone there.
-inline constexpr int64_t kRingAloneBytes = 28 * 1024;
+// Key/value heads that walk a strip together, each with a ring of its own: heads of one token share its pages and often
+// its cache lines. Their rings should all stay in the L2 cache.
 inline constexpr int64_t kRingsTogetherBytes = 320 * 1024;
 inline int64_t heads_together(const Problem& problem, int64_t ring_bytes) {
-  if (ring_bytes <= kRingAloneBytes) return 1;
-  return std::clamp<int64_t>(kRingsTogetherBytes / ring_bytes, 1, problem.shape.heads_kv);
+  return std::clamp<int64_t>(kRingsTogetherBytes / std::max<int64_t>(ring_bytes, 1), 1,
+                             std::max<int64_t>(problem.shape.heads_kv, 1));
 }
 
 template <class T>
@@ -94,7 +92,7 @@ struct BandWorkspace {
     value_stride = round_up(problem.shape.head_dim_v, lanes);
     width = round_up(extent.longest, lanes);
     slot_size = extent.positions * (key_stride + value_stride);
-    most_upcoming = extent.rows * (2 * lanes + 2 * extent.ring[0] * extent.positions);  // new rows of each plane
+    most_upcoming = 2 * extent.rows * lanes + 2 * extent.slots() * extent.positions;  // all of a block
     heads = heads_together(problem, extent.slots() * slot_size * static_cast<int64_t>(sizeof(T)));
     ring = arena.take<T>(heads * extent.slots() * slot_size);
     query = arena.take<T>(extent.rows * lanes * key_stride);

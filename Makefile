@@ -45,15 +45,15 @@ format: ## format the C and C++ files in place
 	@tools/setup.sh lint
 	@git ls-files -z -- '*.c' '*.h' '*.cpp' '*.hpp' '*.inl' | xargs -0 clang-format -i
 
-asan: ## unit and property tests under AddressSanitizer and UndefinedBehaviorSanitizer
+asan: ## property tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(call sanitized,asan)
 
-tsan: ## unit and property tests under ThreadSanitizer
+tsan: ## property tests under ThreadSanitizer
 	@$(call sanitized,tsan)
 
 clean: ## remove everything that was built or drawn; .venv stays
 	rm -rf build build-debug build-asan build-tsan build-logs demo-output
 
 configure = cmake --preset $(1) $(2) --log-level=NOTICE
-sanitized = tools/setup.sh test && $(call configure,$(1),) && cmake --build --preset $(1) && \
-  ctest --preset $(1) --label-regex 'unit|property'
+sanitized = tools/setup.sh test && $(call configure,$(1),) && cmake --build --preset $(1) --target property_tests && \
+  ctest --preset $(1) --label-regex property

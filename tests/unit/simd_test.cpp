@@ -106,13 +106,14 @@ TYPED_TEST(SimdOf, ArithmeticIsPerLane) {
   this->each([&](const SimdOperations<T>& o) {
     for (int round = 0; round < kRounds; ++round) {
       T a[kMaxLanes], b[kMaxLanes], c[kMaxLanes], sum[kMaxLanes], difference[kMaxLanes], product[kMaxLanes],
-          quotient[kMaxLanes], fused[kMaxLanes];
+          quotient[kMaxLanes], fused[kMaxLanes], accumulated[kMaxLanes];
       for (T* x : {a, b, c}) fill_awkward(this->random, x, kMaxLanes);
       o.add(a, b, sum);
       o.subtract(a, b, difference);
       o.multiply(a, b, product);
       o.divide(a, b, quotient);
       o.fma(a, b, c, fused);
+      o.accumulate(c, a, b, accumulated);
       for (int i = 0; i < o.lanes; ++i) {
         const std::string operands = hex(a[i]) + ", " + hex(b[i]) + ", " + hex(c[i]);
         ASSERT_TRUE(same_value(sum[i], a[i] + b[i])) << operands;
@@ -122,6 +123,7 @@ TYPED_TEST(SimdOf, ArithmeticIsPerLane) {
         volatile T rounded = a[i] * b[i];  // so that the compiler can't fuse it
         ASSERT_TRUE(same_value(fused[i], std::fma(a[i], b[i], c[i])) || same_value(fused[i], rounded + c[i]))
             << operands;
+        ASSERT_TRUE(same_value(accumulated[i], fused[i])) << operands;
       }
     }
   });

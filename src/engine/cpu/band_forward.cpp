@@ -91,20 +91,30 @@ class BandForward {
     int64_t lines[kMostBandTiles];
   };
 
+  // Where a strip's tokens lie on their lines: the same for every line and head.
   void start_column(const Column& column) {
     const HeadView key(problem_.key, rank_, 0, 0), value(problem_.value, rank_, 0, 0);
+    const HeadView query(problem_.query, rank_, 0, 0), out(outputs_.out, rank_, 0, 0);
     const LineStrides key_strides(key.strides, rank_), value_strides(value.strides, rank_);
+    const LineStrides query_strides(query.strides, rank_), out_strides(out.strides, rank_);
     const Interval* intervals = column.last.table->intervals.data() + column.strip->begin;
     const int64_t origin = intervals[0].start;
     positions_ = intervals[column.strip->size - 1].end() - origin;
     for (int64_t t = 0; t < column.strip->size; ++t) {
       ws_.begin[t] = static_cast<int32_t>(intervals[t].start - origin);
       ws_.end[t] = static_cast<int32_t>(intervals[t].end() - origin);
+      const int64_t token = column.last.near_token(column.strip->begin + t);
+      ws_.query_offsets[t] = token * query_strides.position;
+      ws_.out_offsets[t] = token * out_strides.position;
     }
+    seam_ = positions_;
+    int64_t before = 0;
     for (int64_t p = 0; p < positions_; ++p) {
       const int64_t token = column.last.far_token(origin + p);
       ws_.key_offsets[p] = token * key_strides.position;
       ws_.value_offsets[p] = token * value_strides.position;
+      if (p > 0 && token < before && seam_ == positions_) seam_ = p;
+      before = token;
     }
     std::fill_n(ws_.tags, ws_.heads * extent_.slots(), LineTag{});
   }
@@ -149,23 +159,28 @@ class BandForward {
     return count;
   }
 
-  void foresee(const std::byte* base, const int64_t* offsets, int64_t count, int64_t channels, DType dtype) {
-    const int64_t size = size_of(dtype), lines = (channels * size + 63) / 64;
-    for (int64_t i = 0; i < count && upcoming_ < ws_.most_upcoming; ++i)
-      ws_.upcoming[upcoming_++] = {base + offsets[i] * size, lines};
+  // `count` rows of a tensor, at evenly spaced offsets.
+  void foresee(const HeadView& tensor, const std::byte* line, const int64_t* offsets, int64_t count) {
+    if (count <= 0 || upcoming_ == ws_.most_upcoming) return;
+    const int64_t size = size_of(tensor.dtype), stride = count > 1 ? (offsets[1] - offsets[0]) * size : 0;
+    ws_.upcoming[upcoming_++] = {line + offsets[0] * size, stride, count, (tensor.channels * size + 63) / 64};
   }
 
   // What the block that comes next will read and write: the key lines that are not in its head's ring yet, and the
-  // first queries of the strip.
+  // queries of the strip. Of a line that wraps around, as far as its second seam.
   void foresee_block(const Column& column, const Block& next, int64_t batch, int64_t kv_head, const LineTag* tags) {
     const HeadView key(problem_.key, rank_, batch, kv_head), value(problem_.value, rank_, batch, kv_head);
+    const LineStrides key_strides(key.strides, rank_), value_strides(value.strides, rank_);
     const auto foresee_lines = [&](int64_t row, int64_t from) {
       for_each_line(column, next.plane, row, [&](int64_t z, int64_t y, int64_t slot) {
         if (y < from || tags[slot] == LineTag{z, y}) return;
-        foresee(key.at(key_line(column, {key.strides, rank_}, z, y)), ws_.key_offsets, positions_, key.channels,
-                key.dtype);
-        foresee(value.at(key_line(column, {value.strides, rank_}, z, y)), ws_.value_offsets, positions_, value.channels,
-                value.dtype);
+        const std::byte* keys = key.at(key_line(column, key_strides, z, y));
+        const std::byte* values = value.at(key_line(column, value_strides, z, y));
+        const int64_t beyond = std::min(positions_ - seam_, seam_);
+        foresee(key, keys, ws_.key_offsets, seam_);
+        foresee(key, keys, ws_.key_offsets + seam_, beyond);
+        foresee(value, values, ws_.value_offsets, seam_);
+        foresee(value, values, ws_.value_offsets + seam_, beyond);
       });
     };
     foresee_lines(next.row, INT64_MIN);
@@ -173,24 +188,11 @@ class BandForward {
     const int64_t head = kv_head * (problem_.shape.heads / problem_.shape.heads_kv);
     const HeadView query(problem_.query, rank_, batch, head), out(outputs_.out, rank_, batch, head);
     const LineStrides query_strides(query.strides, rank_), out_strides(out.strides, rank_);
-    const int64_t queries = set_query_offsets(column, 0, query_strides, out_strides);
+    const int64_t queries = std::min(kernels_.lanes, column.strip->size);
     for (int64_t row = next.row; row < next.row + next.count; ++row) {
-      foresee(query.at(query_line(column, query_strides, next.plane, row)), ws_.query_offsets, queries, query.channels,
-              query.dtype);
-      foresee(out.at(query_line(column, out_strides, next.plane, row)), ws_.out_offsets, queries, out.channels,
-              out.dtype);
+      foresee(query, query.at(query_line(column, query_strides, next.plane, row)), ws_.query_offsets, queries);
+      foresee(out, out.at(query_line(column, out_strides, next.plane, row)), ws_.out_offsets, queries);
     }
-  }
-
-  // Offsets of queries t .. t + lanes along their line; returns how many there are.
-  int64_t set_query_offsets(const Column& column, int64_t t, const LineStrides& query, const LineStrides& out) {
-    const int64_t queries = std::min(kernels_.lanes, column.strip->size - t);
-    for (int64_t i = 0; i < queries; ++i) {
-      const int64_t token = column.last.near_token(column.strip->begin + t + i);
-      ws_.query_offsets[i] = token * query.position;
-      ws_.out_offsets[i] = token * out.position;
-    }
-    return queries;
   }
 
   static int64_t query_line(const Column& column, const LineStrides& strides, int64_t plane, int64_t row) {
@@ -201,13 +203,14 @@ class BandForward {
   void run_queries(const Column& column, const Block& block, int64_t batch, int64_t head, int64_t t) {
     const HeadView query(problem_.query, rank_, batch, head), out(outputs_.out, rank_, batch, head);
     const LineStrides query_strides(query.strides, rank_), out_strides(out.strides, rank_);
-    const int64_t queries = set_query_offsets(column, t, query_strides, out_strides), lanes = kernels_.lanes;
+    const int64_t lanes = kernels_.lanes, queries = std::min(lanes, column.strip->size - t);
     BandTile<T> tiles[kMostBandTiles];
     for (int64_t r = 0; r < block.count; ++r) {
       const int64_t row = block.row + r;
       T* rows = ws_.query + r * lanes * ws_.key_stride;
-      kernels_.load_rows(query.at(query_line(column, query_strides, block.plane, row)), query.dtype, ws_.query_offsets,
-                         queries, query.channels, static_cast<T>(problem_.scale * kLog2e), rows, ws_.key_stride);
+      kernels_.load_rows(query.at(query_line(column, query_strides, block.plane, row)), query.dtype,
+                         ws_.query_offsets + t, queries, query.channels, static_cast<T>(problem_.scale * kLog2e), rows,
+                         ws_.key_stride);
       tiles[r] = {.queries = queries,
                   .lines = block.lines[r],
                   .query = rows,
@@ -226,13 +229,15 @@ class BandForward {
       const int64_t from = upcoming_ * r / block.count;
       tiles[r].upcoming = ws_.upcoming + from;
       tiles[r].upcoming_count = upcoming_ * (r + 1) / block.count - from;
+      tiles[r].upcoming_rows = 0;
+      for (int64_t i = 0; i < tiles[r].upcoming_count; ++i) tiles[r].upcoming_rows += tiles[r].upcoming[i].count;
     }
     kernels_.band_tiles(tiles, block.count);
     upcoming_ = 0;  // what the next block needs is on its way
     for (int64_t r = 0; r < block.count; ++r) {
       kernels_.store_rows(tiles[r].out, ws_.value_stride, queries, out.channels,
                           out.at(query_line(column, out_strides, block.plane, block.row + r)), out.dtype,
-                          ws_.out_offsets);
+                          ws_.out_offsets + t);
       if (outputs_.logsumexp) store_logsumexp(column, block, r, batch, head, t, queries);
     }
   }
@@ -261,6 +266,7 @@ class BandForward {
   T* ring_ = nullptr;  // of the current head
   LineTag* tags_ = nullptr;
   int64_t positions_ = 0;  // of a packed line, in this column
+  int64_t seam_ = 0;       // where these wrap around, else positions_
   int64_t upcoming_ = 0;   // entries of ws_.upcoming
 };
 

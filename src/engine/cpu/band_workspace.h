@@ -92,7 +92,7 @@ struct BandWorkspace {
     value_stride = round_up(problem.shape.head_dim_v, lanes);
     width = round_up(extent.longest, lanes);
     slot_size = extent.positions * (key_stride + value_stride);
-    most_upcoming = 2 * extent.rows * lanes + 2 * extent.slots() * extent.positions;  // all of a block
+    most_upcoming = 2 * extent.rows + 4 * extent.slots();  // all of a block
     heads = heads_together(problem, extent.slots() * slot_size * static_cast<int64_t>(sizeof(T)));
     ring = arena.take<T>(heads * extent.slots() * slot_size);
     query = arena.take<T>(extent.rows * lanes * key_stride);
@@ -107,8 +107,8 @@ struct BandWorkspace {
     end = arena.take<int32_t>(extent.strip);
     key_offsets = arena.take<int64_t>(extent.positions);
     value_offsets = arena.take<int64_t>(extent.positions);
-    query_offsets = arena.take<int64_t>(lanes);
-    out_offsets = arena.take<int64_t>(lanes);
+    query_offsets = arena.take<int64_t>(extent.strip);
+    out_offsets = arena.take<int64_t>(extent.strip);
   }
 };
 

@@ -17,10 +17,12 @@ namespace nearfield::core {
 template <class T>
 inline constexpr T kMaskedScore = static_cast<T>(-1e30);
 
-// A stretch of memory that will be needed soon.
+// Rows of memory that will be needed soon, `stride` bytes apart.
 struct Upcoming {
   const std::byte* begin = nullptr;
-  int64_t cache_lines = 0;
+  int64_t stride = 0;
+  int64_t count = 0;
+  int64_t cache_lines = 0;  // of a row
 };
 
 // Tiles of one call, which go through the kernel's phases together: those on neighbouring lines share most of their key
@@ -45,6 +47,7 @@ struct BandTile {
   T* logsumexp = nullptr;              // [lanes], natural; nullptr: not wanted
   const Upcoming* upcoming = nullptr;  // [upcoming_count], fetched along the way
   int64_t upcoming_count = 0;
+  int64_t upcoming_rows = 0;  // of all of them
 };
 
 // A tile of `tile_queries` queries (two vectors) against `count` keys. Sᵀ orientation: queries across the lanes.

@@ -26,22 +26,46 @@ inline void store_as(V x, void* p) {
   if constexpr (D == DType::float32 || D == DType::float64) x.store_any(p);
 }
 
-template <class V, DType D>
+// N: whole vectors of a row that needs no padding, 0 for any row.
+template <class V, DType D, int64_t N, bool Scaled>
 void load_rows_of(const std::byte* source, const int64_t* offsets, int64_t count, int64_t columns,
                   typename V::Scalar factor, typename V::Scalar* rows, int64_t stride) {
   constexpr int64_t W = V::kLanes, size = kElementSize<D>;
-  const int64_t whole = columns / W * W, tail = columns - whole;
   const V f = V::set(factor);
-  for (int64_t i = 0; i < count; ++i) {
+  const auto load = [&](const void* p) {
+    const V x = load_as<V, D>(p);
+    return Scaled ? x * f : x;
+  };
+  for (int64_t i = 0; i < count; ++i, rows += stride) {
     const std::byte* from = source + offsets[i] * size;
-    typename V::Scalar* to = rows + i * stride;
-    for (int64_t c = 0; c < whole; c += W) (load_as<V, D>(from + c * size) * f).store(to + c);
+    if constexpr (N != 0) {
+      V row[N];
+#pragma GCC unroll 8
+      for (int64_t c = 0; c < N; ++c) row[c] = load(from + c * W * size);
+#pragma GCC unroll 8
+      for (int64_t c = 0; c < N; ++c) row[c].store(rows + c * W);
+      continue;
+    }
+    const int64_t whole = columns / W * W, tail = columns - whole;
+    for (int64_t c = 0; c < whole; c += W) load(from + c * size).store(rows + c);
     if (tail != 0) {
       std::byte last[W * size] = {};
       std::memcpy(last, from + whole * size, static_cast<size_t>(tail * size));
-      (load_as<V, D>(last) * f).store(to + whole);
+      load(last).store(rows + whole);
     }
-    for (int64_t c = whole + (tail != 0 ? W : 0); c < stride; c += W) V::zero().store(to + c);
+    for (int64_t c = whole + (tail != 0 ? W : 0); c < stride; c += W) V::zero().store(rows + c);
+  }
+}
+
+template <class V, DType D, bool Scaled>
+void load_any_rows(const std::byte* source, const int64_t* offsets, int64_t count, int64_t columns,
+                   typename V::Scalar factor, typename V::Scalar* rows, int64_t stride) {
+  const int64_t vectors = columns == stride && columns % V::kLanes == 0 ? columns / V::kLanes : 0;
+  switch (vectors) {
+    case 2: return load_rows_of<V, D, 2, Scaled>(source, offsets, count, columns, factor, rows, stride);
+    case 4: return load_rows_of<V, D, 4, Scaled>(source, offsets, count, columns, factor, rows, stride);
+    case 8: return load_rows_of<V, D, 8, Scaled>(source, offsets, count, columns, factor, rows, stride);
+    default: return load_rows_of<V, D, 0, Scaled>(source, offsets, count, columns, factor, rows, stride);
   }
 }
 
@@ -66,14 +90,18 @@ template <class V>
 void load_rows(const void* source, DType dtype, const int64_t* offsets, int64_t count, int64_t columns,
                typename V::Scalar factor, typename V::Scalar* rows, int64_t stride) {
   const auto* bytes = static_cast<const std::byte*>(source);
+  const auto load = [&]<DType D>() {
+    if (factor == 1) return load_any_rows<V, D, false>(bytes, offsets, count, columns, factor, rows, stride);
+    load_any_rows<V, D, true>(bytes, offsets, count, columns, factor, rows, stride);
+  };
   if constexpr (sizeof(typename V::Scalar) == 8) {
-    load_rows_of<V, DType::float64>(bytes, offsets, count, columns, factor, rows, stride);
+    load.template operator()<DType::float64>();
   } else if (dtype == DType::bfloat16) {
-    load_rows_of<V, DType::bfloat16>(bytes, offsets, count, columns, factor, rows, stride);
+    load.template operator()<DType::bfloat16>();
   } else if (dtype == DType::float16) {
-    load_rows_of<V, DType::float16>(bytes, offsets, count, columns, factor, rows, stride);
+    load.template operator()<DType::float16>();
   } else {
-    load_rows_of<V, DType::float32>(bytes, offsets, count, columns, factor, rows, stride);
+    load.template operator()<DType::float32>();
   }
 }
 

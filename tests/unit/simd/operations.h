@@ -31,6 +31,7 @@ struct SimdOperations {
   void (*subtract)(const T* a, const T* b, T* out) = nullptr;
   void (*multiply)(const T* a, const T* b, T* out) = nullptr;
   void (*divide)(const T* a, const T* b, T* out) = nullptr;
+  void (*accumulate)(const T* sum, const T* a, const T* b, T* out) = nullptr;
   void (*fma)(const T* a, const T* b, const T* c, T* out) = nullptr;
   void (*max)(const T* a, const T* b, T* out) = nullptr;
   void (*select_greater)(const T* a, const T* b, const T* yes, const T* no, T* out) = nullptr;

@@ -47,6 +47,11 @@ struct Operate {
     t.subtract = [](const T* a, const T* b, T* out) { (at(a) - at(b)).store(out); };
     t.multiply = [](const T* a, const T* b, T* out) { (at(a) * at(b)).store(out); };
     t.divide = [](const T* a, const T* b, T* out) { (at(a) / at(b)).store(out); };
+    t.accumulate = [](const T* sum, const T* a, const T* b, T* out) {
+      V total = at(sum);
+      V::accumulate(total, at(a), at(b));
+      total.store(out);
+    };
     t.fma = [](const T* a, const T* b, const T* c, T* out) { fma(at(a), at(b), at(c)).store(out); };
     t.max = [](const T* a, const T* b, T* out) { max(at(a), at(b)).store(out); };
     t.select_greater = [](const T* a, const T* b, const T* yes, const T* no, T* out) {

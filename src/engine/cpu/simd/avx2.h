@@ -70,9 +70,13 @@ struct F32 {
 
   // A load that stays one load: gcc otherwise folds it into every use, and spills to do so.
   static NEARFIELD_INLINE F32 load_once(const float* p) {
-    F32 x = load(p);
-    asm("" : "+x"(x.r));
-    return x;
+    __m256 r = _mm256_loadu_ps(p);
+    asm("" : "+x"(r));
+    return {r};
+  }
+  // sum += a * b, in sum's own register: gcc otherwise renames sums between unrolled steps until they spill.
+  static NEARFIELD_INLINE void accumulate(F32& sum, F32 a, F32 b) {
+    asm("vfmadd231ps %2, %1, %0" : "+x"(sum.r) : "x"(a.r), "x"(b.r));
   }
   // Keeps the compiler from hoisting one address per unrolled row into spilled registers.
   static NEARFIELD_INLINE const float* opaque(const float* p) {
@@ -155,9 +159,13 @@ struct F64 {
 
   // A load that stays one load: gcc otherwise folds it into every use, and spills to do so.
   static NEARFIELD_INLINE F64 load_once(const double* p) {
-    F64 x = load(p);
-    asm("" : "+x"(x.r));
-    return x;
+    __m256d r = _mm256_loadu_pd(p);
+    asm("" : "+x"(r));
+    return {r};
+  }
+  // sum += a * b, in sum's own register: gcc otherwise renames sums between unrolled steps until they spill.
+  static NEARFIELD_INLINE void accumulate(F64& sum, F64 a, F64 b) {
+    asm("vfmadd231pd %2, %1, %0" : "+x"(sum.r) : "x"(a.r), "x"(b.r));
   }
   // Keeps the compiler from hoisting one address per unrolled row into spilled registers.
   static NEARFIELD_INLINE const double* opaque(const double* p) {

@@ -53,6 +53,7 @@ struct Vector {
       for (int j = 0; j < W; ++j) d[j * d_stride + i] = s[i * s_stride + j];
   }
   static Vector load_once(const T* p) { return load(p); }
+  static void accumulate(Vector& sum, Vector a, Vector b) { sum = fma(a, b, sum); }
   static const T* opaque(const T* p) { return p; }
   static void prefetch(const void*) {}
 

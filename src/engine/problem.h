@@ -60,4 +60,21 @@ struct Gradients {
   TensorView query, key, value, additional_keys, additional_values, key_weights, bias;
 };
 
+// Which gradients a backward computes; none for a forward.
+struct GradientsWanted {
+  bool query = false, key = false, value = false, additional_keys = false, additional_values = false,
+       key_weights = false, bias = false;
+  bool any() const { return query || key || value || additional_keys || additional_values || key_weights || bias; }
+  bool operator==(const GradientsWanted&) const = default;
+};
+inline GradientsWanted wanted_of(const Gradients& g) {
+  return {g.query.rank > 0,
+          g.key.rank > 0,
+          g.value.rank > 0,
+          g.additional_keys.rank > 0,
+          g.additional_values.rank > 0,
+          g.key_weights.rank > 0,
+          g.bias.rank > 0};
+}
+
 }  // namespace nearfield::core

@@ -49,7 +49,8 @@ void for_cases(double share, double least_ran, const std::function<Outcome(uint6
 
 core::RandomProblem draw(uint64_t seed) {
   core::RandomProblemOptions options;
-  options.additional_keys = options.key_mask = options.key_weights = options.bias = options.softcap = false;
+  const bool plain = seed % 3 == 0;
+  if (plain) options.additional_keys = options.key_mask = options.key_weights = options.bias = options.softcap = false;
   const bool large = seed % 8 == 0;
   options.max_pairs = large ? 200000 : 20000;
   options.max_multiplies = large ? 2000000 : 200000;

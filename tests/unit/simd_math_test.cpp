@@ -1,4 +1,4 @@
-// exp2 and log of engine/cpu/simd/math.h against long double, and the promises that the kernels build on.
+// exp2, log and tanh of engine/cpu/simd/math.h against long double, and the promises that the kernels build on.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -19,12 +19,12 @@ template <class T>
 struct Bounds;
 template <>
 struct Bounds<float> {
-  static constexpr long double exp2 = 2.3e-7L, log = 9e-8L;
+  static constexpr long double exp2 = 2.3e-7L, log = 9e-8L, tanh = 4e-7L;
   static constexpr float cut = -126.5f, top = 127.5f;
 };
 template <>
 struct Bounds<double> {
-  static constexpr long double exp2 = 6.2e-16L, log = 2.3e-16L;
+  static constexpr long double exp2 = 6.2e-16L, log = 2.3e-16L, tanh = 4.5e-16L;
   static constexpr double cut = -1022.5, top = 1023.5;
 };
 
@@ -183,6 +183,27 @@ TYPED_TEST(SimdMath, LogIsAccurateOverAllNormalNumbers) {
     EXPECT_EQ(log(T{1}), T{0});
     // float: NaN, as x * 0 is; double: the library's infinity.
     EXPECT_FALSE(std::isfinite(log(Limits::infinity())));
+  });
+}
+
+TYPED_TEST(SimdMath, TanhIsAccurateNearZeroAndFarFromIt) {
+  using T = TypeParam;
+  using B = Bounds<T>;
+  constexpr T kInfinity = std::numeric_limits<T>::infinity();
+  const auto reference = [](long double x) { return std::tanh(x); };
+  this->each([&](const SimdOperations<T>& o, auto, auto) {
+    this->sweep(
+        o, o.tanh, [&](int64_t) { return static_cast<T>(24 * this->random.uniform() - 12); }, reference, B::tanh);
+    this->sweep(
+        o, o.tanh,
+        [&](int64_t n) { return std::ldexp(static_cast<T>(this->random.uniform() - 0.5), static_cast<int>(-n % 60)); },
+        reference, B::tanh);
+    T x[kMaxLanes], y[kMaxLanes];
+    for (const T special : {kInfinity, -kInfinity, std::numeric_limits<T>::quiet_NaN(), T{0}}) {
+      std::fill_n(x, kMaxLanes, special);
+      o.tanh(x, y);
+      EXPECT_TRUE(same_value(y[0], std::tanh(special))) << hex(special) << ": " << hex(y[0]);
+    }
   });
 }
 

@@ -81,11 +81,12 @@ bool choose(const Problem& problem, CpuChoice& choice) {
   choice.plan = cached_plan(problem.pattern, shape);
   const BandExtent extent(*choice.plan, kernels.lanes, static_cast<int64_t>(sizeof(T)));
   Arena arena(nullptr);
-  const BandWorkspace<T> ws(arena, problem, kernels, extent);
+  const BandWorkspace<T> ws(arena, problem, kernels, extent, choice.wanted);
   constexpr auto kSize = static_cast<int64_t>(sizeof(T));
-  if (extent.slots() * ws.slot_size * kSize > kMostRingBytes) return false;
-  if (extent.lines() * ws.width * kernels.lanes * kSize > kMostScoreBytes) return false;
+  if ((extent.slots() * ws.slot.size + ws.additional_size) * kSize > kMostRingBytes) return false;
+  if (ws.row * kernels.lanes * kSize > kMostScoreBytes) return false;
   choice.workspace_per_slot = arena.used();
+  choice.heads_together = ws.heads;
 
   const BandWork work(*choice.plan, kernels.lanes);
   const double vectors = static_cast<double>(ws.key_stride + ws.value_stride) / static_cast<double>(kernels.lanes);

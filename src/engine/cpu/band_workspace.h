@@ -1,4 +1,4 @@
-// What the band kernel's driver needs per slot: how large the ring of packed key lines is, and where everything lies.
+// What the band kernel's drivers need per slot: how large the ring of packed key lines is, and where everything lies.
 #pragma once
 
 #include <algorithm>
@@ -6,6 +6,7 @@
 
 #include "engine/cpu/driver.h"
 #include "engine/cpu/kernels.h"
+#include "engine/cpu/modifiers.h"
 #include "engine/problem.h"
 #include "plan/plan.h"
 
@@ -70,43 +71,78 @@ struct LineTag {
 // Key/value heads that walk a strip together, each with a ring of its own: heads of one token share its pages and often
 // its cache lines. Their rings should all stay in the L2 cache.
 inline constexpr int64_t kRingsTogetherBytes = 320 * 1024;
-inline int64_t heads_together(const Problem& problem, int64_t ring_bytes) {
-  return std::clamp<int64_t>(kRingsTogetherBytes / std::max<int64_t>(ring_bytes, 1), 1,
-                             std::max<int64_t>(problem.shape.heads_kv, 1));
-}
+
+// What lies in a slot of the ring beside packed keys and values: elements from the slot's begin, -1 if absent.
+struct SlotLayout {
+  int64_t values = 0, log_weights = -1, weightless = -1, dkeys = -1, dvalues = -1, dlog_weights = -1, size = 0;
+
+  SlotLayout(int64_t positions, int64_t key_stride, int64_t value_stride, int64_t lanes, bool weighted,
+             const GradientsWanted& wanted) {
+    const auto take = [&](int64_t count) {
+      const int64_t at = size;
+      size += round_up(count, lanes);
+      return at;
+    };
+    take(positions * key_stride);
+    values = take(positions * value_stride);
+    if (weighted) log_weights = take(positions + lanes);
+    if (weighted && wanted.key_weights) weightless = take(positions + lanes);
+    if (wanted.key) dkeys = take(positions * key_stride);
+    if (wanted.value) dvalues = take(positions * value_stride);
+    if (wanted.key_weights) dlog_weights = take(positions);
+  }
+  int64_t gradients() const { return dkeys >= 0 ? dkeys : dvalues >= 0 ? dvalues : dlog_weights; }
+};
 
 template <class T>
 struct BandWorkspace {
-  int64_t key_stride, value_stride, width, slot_size, most_upcoming, heads;
-  // ring [heads][slots][slot_size], tags [heads][slots]; the rest once for each of `rows`
-  T *ring, *query, *out, *scores, *logsumexp;
-  const T **keys, **values;
+  int64_t key_stride, value_stride, width, row, most_upcoming, heads;
+  SlotLayout slot;
+  // ring [heads][slots][slot.size], tags [heads][slots], additional [heads]: M packed keys, M values, and likewise
+  // their gradients; the rest once for each of `rows`
+  T *ring, *additional, *query, *out, *scores, *logsumexp;
+  const T **keys, **values, **log_weights, **bias, **weightless, **additional_lines;
   LineTag* tags;
   Upcoming* upcoming;
-  int32_t *begin, *end;
-  int64_t *key_offsets, *value_offsets, *query_offsets, *out_offsets;
+  int32_t *begin, *end, *none, *all;  // of the strip, and of the additional keys
+  int64_t *key_offsets, *value_offsets, *query_offsets, *out_offsets, *token_offsets;
+  int64_t additional_size;
 
-  BandWorkspace(Arena& arena, const Problem& problem, const KernelTable<T>& kernels, const BandExtent& extent) {
-    const int64_t lanes = kernels.lanes;
-    key_stride = round_up(problem.shape.head_dim, lanes);
-    value_stride = round_up(problem.shape.head_dim_v, lanes);
-    width = round_up(extent.longest, lanes);
-    slot_size = extent.positions * (key_stride + value_stride);
+  BandWorkspace(Arena& arena, const Problem& problem, const KernelTable<T>& kernels, const BandExtent& extent,
+                const GradientsWanted& wanted)
+      : key_stride(round_up(problem.shape.head_dim, kernels.lanes)),
+        value_stride(round_up(problem.shape.head_dim_v, kernels.lanes)),
+        width(round_up(extent.longest, kernels.lanes)),
+        slot(extent.positions, key_stride, value_stride, kernels.lanes,
+             is_given(problem.modifiers.key_mask) || is_given(problem.modifiers.key_weights), wanted) {
+    const int64_t lanes = kernels.lanes, more = problem.shape.additional;
+    row = extent.lines() * width + round_up(more, lanes);
     most_upcoming = 2 * extent.rows + 4 * extent.slots();  // all of a block
-    heads = heads_together(problem, extent.slots() * slot_size * static_cast<int64_t>(sizeof(T)));
-    ring = arena.take<T>(heads * extent.slots() * slot_size);
+    additional_size = (wanted.any() ? 2 : 1) * more * (key_stride + value_stride);
+    const int64_t ring_bytes = (extent.slots() * slot.size + additional_size) * static_cast<int64_t>(sizeof(T));
+    heads = std::clamp<int64_t>(kRingsTogetherBytes / std::max<int64_t>(ring_bytes, 1), 1,
+                                std::max<int64_t>(problem.shape.heads_kv, 1));
+    ring = arena.take<T>(heads * extent.slots() * slot.size);
+    additional = arena.take<T>(heads * additional_size);
     query = arena.take<T>(extent.rows * lanes * key_stride);
     out = arena.take<T>(extent.rows * lanes * value_stride);
-    scores = arena.take<T>(extent.rows * lanes * extent.lines() * width);
+    scores = arena.take<T>(extent.rows * lanes * row);
     logsumexp = arena.take<T>(extent.rows * lanes);
     keys = arena.take<const T*>(extent.rows * extent.lines());
     values = arena.take<const T*>(extent.rows * extent.lines());
+    log_weights = arena.take<const T*>(extent.rows * extent.lines());
+    bias = arena.take<const T*>(extent.rows * extent.lines());
+    weightless = arena.take<const T*>(extent.rows * extent.lines());
+    additional_lines = arena.take<const T*>(4 * heads);
     tags = arena.take<LineTag>(heads * extent.slots());
     upcoming = arena.take<Upcoming>(most_upcoming);
     begin = arena.take<int32_t>(extent.strip);
     end = arena.take<int32_t>(extent.strip);
+    none = arena.take<int32_t>(lanes);
+    all = arena.take<int32_t>(lanes);
     key_offsets = arena.take<int64_t>(extent.positions);
     value_offsets = arena.take<int64_t>(extent.positions);
+    token_offsets = arena.take<int64_t>(extent.positions);
     query_offsets = arena.take<int64_t>(extent.strip);
     out_offsets = arena.take<int64_t>(extent.strip);
   }

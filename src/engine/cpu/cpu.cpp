@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "engine/cpu/driver.h"
+#include "engine/cpu/modifiers.h"
 #include "engine/cpu/rates.h"
 
 namespace nearfield::core {
@@ -41,14 +42,17 @@ struct ChoiceKey {
   Pattern pattern;
   int64_t heads_kv = 0, head_dim = 0, head_dim_v = 0;  // heads_kv: for the workspace only
   DType dtype = DType::float32;
-  bool key_in_place = false, value_in_place = false;
+  int64_t additional = 0;
+  bool has_bias = false, has_weights = false;
+  GradientsWanted wanted;
   Isa isa = Isa::portable;
   CpuKernel kernel = CpuKernel::automatic;
   bool operator==(const ChoiceKey&) const = default;
 };
 
-CpuChoice choose_for_one_head(const Problem& problem, Isa isa, CpuKernel kernel) {
+CpuChoice choose_for_one_head(const Problem& problem, Isa isa, CpuKernel kernel, const GradientsWanted& wanted) {
   CpuChoice band, tile;
+  band.wanted = tile.wanted = wanted;
   band.isa = tile.isa = isa;
   band.kernel = CpuKernel::band;
   tile.kernel = CpuKernel::tile;
@@ -88,20 +92,22 @@ class ChoiceCache {
   std::list<std::pair<ChoiceKey, CpuChoice>> entries_;  // the latest used first
 };
 
-CpuChoice cached_choice(const Problem& problem, Isa isa, CpuKernel kernel) {
+CpuChoice cached_choice(const Problem& problem, Isa isa, CpuKernel kernel, const GradientsWanted& wanted) {
   static auto& cache = *new ChoiceCache;  // never destroyed: threads of the host may outlive exit
   const ChoiceKey key = {.pattern = problem.pattern,
                          .heads_kv = problem.shape.heads_kv,
                          .head_dim = problem.shape.head_dim,
                          .head_dim_v = problem.shape.head_dim_v,
                          .dtype = problem.query.dtype,
-                         .key_in_place = in_place(problem.key),
-                         .value_in_place = in_place(problem.value),
+                         .additional = problem.shape.additional,
+                         .has_bias = is_given(problem.modifiers.bias),
+                         .has_weights = is_given(problem.modifiers.key_mask) || is_given(problem.modifiers.key_weights),
+                         .wanted = wanted,
                          .isa = isa,
                          .kernel = kernel};
   CpuChoice choice;
   if (cache.find(key, choice)) return choice;
-  choice = choose_for_one_head(problem, isa, kernel);
+  choice = choose_for_one_head(problem, isa, kernel, wanted);
   cache.keep(key, choice);
   return choice;
 }
@@ -121,25 +127,26 @@ std::vector<int64_t> cut_by_cost(const std::vector<double>& costs, int64_t piece
   return cuts;
 }
 
-std::string cpu_unsupported(const Problem& problem) {
-  const Modifiers& m = problem.modifiers;
-  const char* named = m.additional_keys  ? "additional_keys"
-                      : m.key_mask       ? "key_mask"
-                      : m.key_weights    ? "key_weights"
-                      : m.bias           ? "bias"
-                      : m.softcap != 0.0 ? "softcap"
-                                         : nullptr;
-  return named == nullptr ? std::string() : concat(named, ": the CPU engine does not have this modifier yet");
+namespace {
+
+template <class T>
+size_t shared_workspace(const Problem& problem, const GradientsWanted& wanted) {
+  Arena arena(nullptr);
+  SharedModifiers<T>(arena, problem, wanted.key_weights);
+  return arena.used();
 }
 
-CpuChoice cpu_choose(const Problem& problem, Isa isa, CpuKernel kernel) {
-  if (const std::string why = cpu_unsupported(problem); !why.empty()) unsupported(why);
+}  // namespace
+
+CpuChoice cpu_choose(const Problem& problem, Isa isa, CpuKernel kernel, const GradientsWanted& wanted) {
   if (isa == Isa::automatic) isa = select_isa();
   if (const char* why = isa_unavailable(isa)) unsupported("isa=", isa_name(isa), ": ", why);
-  CpuChoice chosen = cached_choice(problem, isa, kernel);
+  CpuChoice chosen = cached_choice(problem, isa, kernel, wanted);
   const Shape& s = problem.shape;
   const int64_t most = std::max<int64_t>(1, s.batch * s.heads * std::max<int64_t>(1, chosen.executed.tiles));
   chosen.slots = static_cast<int32_t>(std::min<int64_t>(problem.threading.num_threads, most));
+  chosen.workspace_shared = problem.query.dtype == DType::float64 ? shared_workspace<double>(problem, wanted)
+                                                                  : shared_workspace<float>(problem, wanted);
   chosen.predicted_seconds = std::max(chosen.predicted_seconds * static_cast<double>(s.batch * s.heads) / chosen.slots,
                                       memory_seconds(problem, isa));
   return chosen;

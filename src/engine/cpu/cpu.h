@@ -24,19 +24,20 @@ struct CpuChoice {
   CpuKernel kernel = CpuKernel::tile;
   std::shared_ptr<const Plan> plan;
   double predicted_seconds = 0;   // whole problem, on problem.threading.num_threads threads
+  GradientsWanted wanted;         // of a backward; none: a forward
+  size_t workspace_shared = 0;    // bytes, once
   size_t workspace_per_slot = 0;  // bytes, for one of the slots that run in parallel
   int32_t slots = 1;              // at most problem.threading.num_threads
+  int64_t heads_together = 1;     // key/value heads that one task of the band kernel takes
   PlanStatistics executed;        // of one (batch, head), as the chosen kernel executes it
   std::string reason;
-  size_t workspace() const { return workspace_per_slot * static_cast<size_t>(slots); }
+  size_t workspace() const { return workspace_shared + workspace_per_slot * static_cast<size_t>(slots); }
 };
-
-// Empty if the engine can run the problem, else why not ("softcap: the CPU engine has none yet").
-std::string cpu_unsupported(const Problem& problem);
 
 // isa and kernel may be `automatic`. Throws Error if the machine lacks the instruction set asked for or the kernel
 // can't run the problem.
-CpuChoice cpu_choose(const Problem& problem, Isa isa, CpuKernel kernel);
+// wanted: of a backward; none of a forward.
+CpuChoice cpu_choose(const Problem& problem, Isa isa, CpuKernel kernel, const GradientsWanted& wanted = {});
 
 // workspace: choice.workspace() bytes, aligned to 64, or nullptr: allocated here.
 void cpu_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, void* workspace);

@@ -17,6 +17,10 @@ namespace nearfield::core {
 template <class T>
 inline constexpr T kMaskedScore = static_cast<T>(-1e30);
 
+// Half of it: what hides everything is not its own maximum, so that the weights of hidden keys are exactly 0.
+template <class T>
+inline constexpr T kNothingSeen = kMaskedScore<T> / 2;
+
 // Rows of memory that will be needed soon, `stride` bytes apart.
 struct Upcoming {
   const std::byte* begin = nullptr;
@@ -28,26 +32,58 @@ struct Upcoming {
 // Tiles of one call, which go through the kernel's phases together: those on neighbouring lines share most of their key
 // lines, which then come from the L2 cache once for all of them.
 inline constexpr int64_t kMostBandTiles = 4;
+// Of one tile: the grid's key lines, and the additional keys.
+inline constexpr int64_t kMostBandGroups = 2;
+
+// Key lines on which a tile's queries have the same windows.
+template <class T>
+struct BandGroup {
+  int64_t lines = 0;
+  const T* const* keys = nullptr;         // [lines]: packed, each [positions][key_stride], zero-padded
+  const T* const* values = nullptr;       // [lines]: [positions][value_stride]
+  const int32_t* begin = nullptr;         // [queries]: first position seen, on every line; never decreases
+  const int32_t* end = nullptr;           // [queries]: end of the positions seen; never decreases
+  int64_t width = 0;                      // longest interval rounded up to whole vectors
+  const T* const* log_weights = nullptr;  // [lines]: [positions], added to the score; nullptr: none
+  const T* const* bias = nullptr;         // [lines]: bias[line][p - t] for query t at position p; nullptr: none
+  // A vector may be read beyond the last position of log_weights and bias.
+
+  // Backward only: what is added to, nullptr where it is not wanted.
+  const int32_t* seen_from = nullptr;    // [positions]: first query that sees it; never decreases
+  const int32_t* seen_to = nullptr;      // [positions]: end of the queries that see it; never decreases
+  T* const* dkeys = nullptr;             // [lines]: [positions][key_stride], by query * scale * log2(e)
+  T* const* dvalues = nullptr;           // [lines]: [positions][value_stride]
+  T* const* dlog_weights = nullptr;      // [lines]: [positions]: sums of dS
+  T* const* dbias = nullptr;             // [lines]: indexed as bias
+  const T* const* weightless = nullptr;  // [lines]: [positions]: 1 for keys of weight 0, whose dlog_weights only are
+                                         // wanted (they come with log_weights 0), else 0; nullptr: there are none
+};
 
 // Up to `lanes` adjacent queries of one line against the key lines that they see: exact windows.
 template <class T>
 struct BandTile {
   int64_t queries = 0;  // 1 .. lanes
-  int64_t lines = 0;
+  int64_t group_count = 0;
+  BandGroup<T> groups[kMostBandGroups];
   const T* query = nullptr;            // [queries][key_stride], zero-padded
-  const T* const* keys = nullptr;      // [lines]: packed key lines, each [positions][key_stride], zero-padded
-  const T* const* values = nullptr;    // [lines]: [positions][value_stride]
-  const int32_t* begin = nullptr;      // [queries]: first position seen, the same on every line; never decreases
-  const int32_t* end = nullptr;        // [queries]: end of the positions seen; never decreases
   int64_t key_stride = 0;              // head_dim rounded up to whole vectors
   int64_t value_stride = 0;            // head_dim_v rounded up to whole vectors
-  int64_t width = 0;                   // longest interval rounded up to whole vectors
-  T* scores = nullptr;                 // scratch [queries][lines][width]
-  T* out = nullptr;                    // [queries][value_stride]
-  T* logsumexp = nullptr;              // [lanes], natural; nullptr: not wanted
+  int64_t row = 0;                     // scores of a query: the sum of lines * width over the groups
+  T softcap = 0;                       // c: scores become c * tanh(score / c) before bias and log_weights; 0: none
+  T* scores = nullptr;                 // scratch [queries][row]
+  T* out = nullptr;                    // [queries][value_stride]; forward: written
+  T* logsumexp = nullptr;              // [lanes]; forward: written, natural; nullptr: not wanted
   const Upcoming* upcoming = nullptr;  // [upcoming_count], fetched along the way
   int64_t upcoming_count = 0;
   int64_t upcoming_rows = 0;  // of all of them
+
+  // Backward only. Here `out` is read, and `logsumexp` (in log2 units; huge where a query sees nothing).
+  const T* dout = nullptr;        // [queries][value_stride]
+  const T* dlogsumexp = nullptr;  // [lanes]; nullptr: 0
+  T* slopes = nullptr;            // scratch [queries][row], with a softcap
+  T* dscores = nullptr;           // scratch [queries][row]
+  T* dquery = nullptr;            // [queries][key_stride]: written; nullptr: not wanted
+  T scale = 0;                    // of logits, natural
 };
 
 // A tile of `tile_queries` queries (two vectors) against `count` keys. Sᵀ orientation: queries across the lanes.
@@ -59,6 +95,10 @@ struct TileStep {
   const T* const* keys = nullptr;     // [count] rows of head_dim
   const T* const* values = nullptr;   // [count] rows of head_dim_v
   const uint32_t* visible = nullptr;  // [count]: bit t is set if query t sees the key; nullptr: all do
+  T softcap = 0;                      // c: scores become c * tanh(score / c) first; 0: none
+  const T* bias = nullptr;            // [count][tile_queries], added to the scores then; nullptr: none
+  const T* log_weights = nullptr;     // [count], likewise; nullptr: none
+  T* slopes = nullptr;                // [count][tile_queries]: the softcap's slopes, nullptr: not wanted
   T* scores = nullptr;                // scratch [count][tile_queries]
   T* maximum = nullptr;               // [tile_queries], log2 units; kMaskedScore at first
   T* sum = nullptr;                   // [tile_queries]
@@ -90,7 +130,12 @@ struct KernelTable {
                      const int64_t* offsets) = nullptr;
   // [tile_queries][stride] rows to [columns][tile_queries]; columns and stride are whole vectors.
   void (*transpose_tile)(const T* rows, int64_t stride, int64_t columns, T* columns_first) = nullptr;
-  void (*band_tiles)(const BandTile<T>* tiles, int64_t count) = nullptr;  // count <= kMostBandTiles
+  // rows[i] of `stride` elements, times `factor`, added to target + offsets[i], its first `columns` elements.
+  void (*add_rows)(const T* rows, int64_t stride, int64_t count, int64_t columns, T factor, T* target,
+                   const int64_t* offsets) = nullptr;
+  // count <= kMostBandTiles tiles of the same queries along the line: one `queries`, one set of windows.
+  void (*band_tiles)(const BandTile<T>* tiles, int64_t count) = nullptr;
+  void (*band_gradients)(const BandTile<T>* tiles, int64_t count) = nullptr;
   void (*tile_step)(const TileStep<T>& step) = nullptr;
   // False if an output of a wanted query is not finite: then the tile may have been touched by keys that it does not
   // see (0 * NaN), and must be run again query by query.

@@ -79,6 +79,42 @@ inline Pair<V> scores(const TileStep<typename V::Scalar>& step) {
   return top;
 }
 
+// softcap, then bias, then log-weights; the largest score of each lane.
+template <class V>
+Pair<V> modify_scores(const TileStep<typename V::Scalar>& step) {
+  using T = typename V::Scalar;
+  constexpr int W = V::kLanes, Q = 2 * W;
+  const V hidden = V::set(kMaskedScore<T>), nothing = V::set(kNothingSeen<T>), cap = V::set(step.softcap);
+  const V per_cap = V::set(step.softcap != 0 ? 1 / step.softcap : T{0});
+  V top[2] = {hidden, hidden};
+  for (int64_t j = 0; j < step.count; ++j)
+    for (int half = 0; half < 2; ++half) {
+      const int64_t at = j * Q + half * W;
+      V x = V::load(step.scores + at);
+      if (step.softcap != 0) {
+        const V tangent = simd::tanh(x * per_cap);
+        x = cap * tangent;
+        if (step.slopes != nullptr) (V::set(1) - tangent * tangent).store(step.slopes + at);
+      }
+      if (step.bias != nullptr) x = x + V::load(step.bias + at);
+      if (step.log_weights != nullptr) {
+        const V weight = V::broadcast(step.log_weights + j);
+        x = select_greater(nothing, weight, hidden, x + weight);  // hidden even from a query that is NaN
+      }
+      if (step.visible != nullptr) x = select_bits(step.visible[j] >> (half * W), x, hidden);
+      x.store(step.scores + at);
+      top[half] = max(top[half], x);
+    }
+  return {top[0], top[1]};
+}
+
+template <class V>
+inline Pair<V> final_scores(const TileStep<typename V::Scalar>& step) {
+  const Pair<V> top = scores<V>(step);
+  const bool modified = step.softcap != 0 || step.bias != nullptr || step.log_weights != nullptr;
+  return modified ? modify_scores<V>(step) : top;
+}
+
 // Raises the maximum of those lanes that exceed it by 8 (log2), and scales what they have summed so far.
 template <class V>
 inline Pair<V> rescale(const TileStep<typename V::Scalar>& step, Pair<V> top) {
@@ -104,6 +140,9 @@ template <class V>
 inline void weights(const TileStep<typename V::Scalar>& step, Pair<V> m) {
   constexpr int Q = 2 * V::kLanes;
   Pair<V> sum = Pair<V>::load(step.sum);
+  // What hides everything is not its own maximum.
+  const V nothing = V::set(kNothingSeen<typename V::Scalar>);
+  m = {max(nothing, m.low), max(nothing, m.high)};
 #pragma GCC unroll 2
   for (int64_t j = 0; j < step.count; ++j) {
     const Pair<V> s = Pair<V>::load(step.scores + j * Q);
@@ -156,7 +195,7 @@ inline void accumulate(const TileStep<typename V::Scalar>& step) {
 
 template <class V>
 void tile_step(const TileStep<typename V::Scalar>& step) {
-  const Pair<V> top = scores<V>(step);
+  const Pair<V> top = final_scores<V>(step);
   weights<V>(step, rescale<V>(step, top));
   accumulate<V>(step);
 }

@@ -44,6 +44,7 @@ struct SimdOperations {
 
   void (*exp2)(const T* x, T* out) = nullptr;
   void (*log)(const T* x, T* out) = nullptr;
+  void (*tanh)(const T* x, T* out) = nullptr;
 };
 
 // The portable vectors, at their own width and at those of every instruction set; nullptr beyond the last.

@@ -66,6 +66,7 @@ struct Operate {
     t.reduce_max = [](const T* rows, T* out) { reduce(rows, out, [](V a, V b) { return max(a, b); }); };
     t.exp2 = [](const T* x, T* out) { simd::exp2(at(x)).store(out); };
     t.log = [](const T* x, T* out) { simd::log(at(x)).store(out); };
+    t.tanh = [](const T* x, T* out) { simd::tanh(at(x)).store(out); };
   }
   static constexpr void float_only(SimdOperations<T>& t) {
     t.load_bfloat16 = [](const void* p, T* out) { V::load_bfloat16(p).store(out); };

@@ -72,4 +72,30 @@ inline __attribute__((always_inline)) V log(V x) {
   }
 }
 
+// Hyperbolic tangent; NaN stays NaN, infinities become 1 and -1. float: cephes' polynomial below 0.625, else by exp2,
+// 4e-7 relative; double: the C library's, a lane at a time.
+template <class V>
+inline __attribute__((always_inline)) V tanh(V x) {
+  using T = typename V::Scalar;
+  if constexpr (sizeof(T) == 4) {
+    const V one = V::set(1.0f), limit = V::set(9.1f);  // beyond, 1 in float
+    V y = select_greater(x, limit, limit, x);
+    y = select_greater(V::zero() - limit, y, V::zero() - limit, y);
+    const V z = y * y;
+    constexpr float c[] = {2.06390887954531e-2f, -5.37397155531047e-2f, 1.33314422036103e-1f, -3.33332819422498e-1f};
+    V p = V::set(-5.70498872745233e-3f);
+    for (float each : c) p = fma(p, z, V::set(each));
+    const V near_zero = fma(p * z, y, y);
+    const V e = exp2(y * V::set(2.8853900817779268f));  // exp(2y)
+    const V far = one - V::set(2.0f) / (e + one);
+    // NaN compares greater with nothing and is in near_zero too.
+    return select_greater(z, V::set(0.390625f), far, near_zero);
+  } else {
+    T lanes[V::kLanes];
+    x.store(lanes);
+    for (T& lane : lanes) lane = std::tanh(lane);
+    return V::load(lanes);
+  }
+}
+
 }  // namespace nearfield::core::simd

@@ -1,0 +1,236 @@
+// The ring of packed key lines that a strip of queries walks with: every key line that it meets is packed once, in the
+// kernel's type. The plan gives, per axis, the key lines of a query line and one interval per query, both un-reduced on
+// a wrapped axis: the ring is indexed by those, so that a window across the seam is as contiguous as any other.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/cpu/band_workspace.h"
+#include "engine/cpu/column.h"
+#include "engine/cpu/driver.h"
+#include "engine/cpu/modifiers.h"
+
+namespace nearfield::core {
+
+// Query rows row .. row + count of one plane, and how many key lines each sees.
+struct BandBlock {
+  int64_t plane, row, count;
+  int64_t lines[kMostBandTiles];
+};
+
+template <class T>
+class BandRing {
+ public:
+  BandRing(const Problem& problem, const CpuChoice& choice, const SharedModifiers<T>& modifiers, void* memory)
+      : problem_(problem),
+        modifiers_(modifiers),
+        rank_(problem.shape.rank),
+        kernels_(kernels_of<T>(choice.isa)),
+        extent_(*choice.plan, kernels_.lanes, static_cast<int64_t>(sizeof(T))),
+        arena_(memory),
+        ws_(arena_, problem, kernels_, extent_, choice.wanted) {
+    std::fill_n(ws_.none, kernels_.lanes, 0);
+    std::fill_n(ws_.all, kernels_.lanes, static_cast<int32_t>(problem.shape.additional));
+  }
+
+ protected:
+  // Where a strip's tokens lie on their lines: the same for every line and head.
+  void start_column(const Column& column, const TensorView& out) {
+    const Interval* intervals = column.last.table->intervals.data() + column.strip->begin;
+    const int64_t origin = intervals[0].start, size = column.strip->size;
+    positions_ = intervals[size - 1].end() - origin;
+    for (int64_t t = 0; t < size; ++t) {
+      ws_.begin[t] = static_cast<int32_t>(intervals[t].start - origin);
+      ws_.end[t] = static_cast<int32_t>(intervals[t].end() - origin);
+    }
+    query_offsets(column, problem_.query, ws_.query_offsets);
+    query_offsets(column, out, ws_.out_offsets);
+    const int64_t key = strides_of(problem_.key).position, value = strides_of(problem_.value).position;
+    seam_ = positions_;
+    int64_t before = 0;
+    for (int64_t p = 0; p < positions_; ++p) {
+      const int64_t token = column.last.far_token(origin + p);
+      ws_.key_offsets[p] = token * key;
+      ws_.value_offsets[p] = token * value;
+      ws_.token_offsets[p] = token * modifiers_.token_strides[rank_ - 1];
+      if (p > 0 && token < before && seam_ == positions_) seam_ = p;
+      before = token;
+    }
+  }
+
+  // Offsets of the strip's queries along their line.
+  void query_offsets(const Column& column, const TensorView& tensor, int64_t* offsets) const {
+    const int64_t stride = strides_of(tensor).position;
+    for (int64_t t = 0; t < column.strip->size; ++t)
+      offsets[t] = column.last.near_token(column.strip->begin + t) * stride;
+  }
+
+  LineStrides strides_of(const TensorView& tensor) const {
+    int64_t strides[kMaxGridRank] = {};
+    std::copy_n(tensor.strides + 1, rank_, strides);
+    return LineStrides(strides, rank_);
+  }
+  // The first element of a query line in a tensor (batch, *grid, heads, ...).
+  std::byte* query_line(const Column& column, const TensorView& tensor, int64_t batch, int64_t head, int64_t plane,
+                        int64_t row) const {
+    return tensor.at(batch * tensor.strides[0] + head * tensor.strides[rank_ + 1] +
+                     strides_of(tensor).query_line(column, plane, row));
+  }
+  std::byte* key_line(const Column& column, const TensorView& tensor, int64_t batch, int64_t head,
+                      const LineTag& line) const {
+    return tensor.at(batch * tensor.strides[0] + head * tensor.strides[rank_ + 1] +
+                     strides_of(tensor).key_line(column, line.plane, line.row));
+  }
+
+
+  // ---- the ring ----------------------------------------------------------------------------------------------------
+
+  void enter(int64_t ring) {
+    ring_ = ws_.ring + ring * extent_.slots() * ws_.slot.size;
+    tags_ = ws_.tags + ring * extent_.slots();
+  }
+  void forget_lines() { std::fill_n(ws_.tags, ws_.heads * extent_.slots(), LineTag{}); }
+  template <class Visit>
+  void for_each_packed(Visit visit) {
+    for (int64_t slot = 0; slot < extent_.slots(); ++slot)
+      if (tags_[slot] != LineTag{}) visit(tags_[slot], ring_ + slot * ws_.slot.size);
+  }
+
+  // Calls visit(plane, row, slot) for each key line that the query line sees; planes and rows are un-reduced.
+  template <class Visit>
+  void for_each_line(const Column& column, int64_t plane, int64_t row, Visit visit) const {
+    const Interval planes = column.outer[0].seen(plane), rows = column.outer[1].seen(row);
+    const int64_t first_slot = floor_mod(rows.start, extent_.ring[1]);
+    int64_t plane_slot = floor_mod(planes.start, extent_.ring[0]);
+    for (int64_t z = planes.start; z < planes.end(); ++z) {
+      int64_t row_slot = first_slot;
+      for (int64_t y = rows.start; y < rows.end(); ++y) {
+        visit(z, y, plane_slot * extent_.ring[1] + row_slot);
+        if (++row_slot == extent_.ring[1]) row_slot = 0;
+      }
+      if (++plane_slot == extent_.ring[0]) plane_slot = 0;
+    }
+  }
+
+  // The key lines that the block's row r sees, packed; row r of the workspace's pointers points at them. Returns how
+  // many there are. retire(tag, slot) before a packed line is overwritten.
+  template <class Retire>
+  int64_t gather_lines(const Column& column, const BandBlock& block, int64_t r, int64_t batch, int64_t kv_head,
+                       Retire retire) {
+    const int64_t first = r * extent_.lines();
+    int64_t count = 0;
+    for_each_line(column, block.plane, block.row + r, [&](int64_t z, int64_t y, int64_t slot) {
+      T* packed = ring_ + slot * ws_.slot.size;
+      if (const LineTag tag{z, y}; tags_[slot] != tag) {
+        if (tags_[slot] != LineTag{}) retire(tags_[slot], packed);
+        tags_[slot] = tag;
+        pack_line(column, batch, kv_head, tag, packed);
+      }
+      const int64_t i = first + count++;
+      ws_.keys[i] = packed;
+      ws_.values[i] = packed + ws_.slot.values;
+      ws_.log_weights[i] = packed + ws_.slot.log_weights;
+      ws_.weightless[i] = packed + ws_.slot.weightless;
+    });
+    return count;
+  }
+
+  // ---- what comes next ---------------------------------------------------------------------------------------------
+
+  // What the block that comes next will read and write: the key lines that are not in its ring yet, and the first
+  // queries of the strip. Of a line that wraps around, as far as its second seam.
+  void foresee_block(const Column& column, const BandBlock& next, int64_t batch, int64_t kv_head, int64_t ring) {
+    const LineTag* tags = ws_.tags + ring * extent_.slots();
+    const auto foresee_lines = [&](int64_t row, int64_t from) {
+      for_each_line(column, next.plane, row, [&](int64_t z, int64_t y, int64_t slot) {
+        const LineTag tag{z, y};
+        if (y < from || tags[slot] == tag) return;
+        const int64_t beyond = std::min(positions_ - seam_, seam_);
+        for (const auto& [tensor, offsets] :
+             {std::pair{&problem_.key, ws_.key_offsets}, std::pair{&problem_.value, ws_.value_offsets}}) {
+          const std::byte* line = key_line(column, *tensor, batch, kv_head, tag);
+          foresee(*tensor, line, offsets, seam_);
+          foresee(*tensor, line, offsets + seam_, beyond);
+        }
+      });
+    };
+    foresee_lines(next.row, INT64_MIN);
+    if (next.count > 1) foresee_lines(next.row + next.count - 1, column.outer[1].seen(next.row).end());
+    const int64_t head = kv_head * (problem_.shape.heads / problem_.shape.heads_kv);
+    const int64_t queries = std::min(kernels_.lanes, column.strip->size);
+    for (int64_t row = next.row; row < next.row + next.count; ++row)
+      for (int i = 0; i < alongside_count_; ++i) {
+        const auto& [tensor, offsets] = alongside_[i];
+        foresee(*tensor, query_line(column, *tensor, batch, head, next.plane, row), offsets, queries);
+      }
+  }
+
+  // Tensors with the queries' tokens that are read or written on the way.
+  struct Alongside {
+    const TensorView* tensor;
+    const int64_t* offsets;  // of the strip's queries along their line
+  };
+
+ private:
+  void pack_line(const Column& column, int64_t batch, int64_t kv_head, const LineTag& tag, T* packed) {
+    const SlotLayout& slot = ws_.slot;
+    T* values = packed + slot.values;
+    const auto load = [&](const TensorView& tensor, const int64_t* offsets, T* rows, int64_t stride) {
+      kernels_.load_rows(key_line(column, tensor, batch, kv_head, tag), tensor.dtype, offsets, positions_,
+                         tensor.sizes[rank_ + 2], T{1}, rows, stride);
+    };
+    load(problem_.key, ws_.key_offsets, packed, ws_.key_stride);
+    load(problem_.value, ws_.value_offsets, values, ws_.value_stride);
+    if (slot.log_weights >= 0) weigh_line(column, batch, tag, packed);
+    if (slot.gradients() >= 0) std::fill(packed + slot.gradients(), packed + slot.size, T{0});
+  }
+
+  // Masked keys become rows of zeros: whatever they hold, they contribute nothing.
+  void weigh_line(const Column& column, int64_t batch, const LineTag& tag, T* packed) {
+    const LineStrides strides(modifiers_.token_strides, rank_);
+    const int64_t line = strides.key_line(column, tag.plane, tag.row);
+    const T* weights = modifiers_.log_weights_of(batch) + line;
+    T* log_weights = packed + ws_.slot.log_weights;
+    for (int64_t p = 0; p < positions_; ++p) {
+      log_weights[p] = weights[ws_.token_offsets[p]];
+      if (log_weights[p] != kMaskedScore<T>) continue;
+      std::fill_n(packed + p * ws_.key_stride, ws_.key_stride, T{0});
+      std::fill_n(packed + ws_.slot.values + p * ws_.value_stride, ws_.value_stride, T{0});
+    }
+    std::fill_n(log_weights + positions_, kernels_.lanes, T{0});
+    if (ws_.slot.weightless < 0) return;
+    T* weightless = packed + ws_.slot.weightless;
+    std::fill_n(weightless, positions_ + kernels_.lanes, T{0});
+    if (modifiers_.weightless == nullptr) return;
+    for (int64_t p = 0; p < positions_; ++p)
+      weightless[p] = modifiers_.weightless_of(batch)[line + ws_.token_offsets[p]];
+  }
+
+  // `count` rows of a tensor, at evenly spaced offsets.
+  void foresee(const TensorView& tensor, const std::byte* line, const int64_t* offsets, int64_t count) {
+    if (count <= 0 || upcoming_ == ws_.most_upcoming) return;
+    const int64_t size = size_of(tensor.dtype), stride = count > 1 ? (offsets[1] - offsets[0]) * size : 0;
+    ws_.upcoming[upcoming_++] = {line + offsets[0] * size, stride, count, (tensor.sizes[rank_ + 2] * size + 63) / 64};
+  }
+
+ protected:
+  const Problem& problem_;
+  const SharedModifiers<T>& modifiers_;
+  const int rank_;
+  const KernelTable<T>& kernels_;
+  const BandExtent extent_;
+  Arena arena_;
+  BandWorkspace<T> ws_;
+  Alongside alongside_[4] = {};
+  int alongside_count_ = 0;
+  int64_t positions_ = 0;  // of a packed line, in this column
+  int64_t seam_ = 0;       // where these wrap around, else positions_
+  int64_t upcoming_ = 0;   // entries of ws_.upcoming
+
+ private:
+  T* ring_ = nullptr;  // of the current head
+  LineTag* tags_ = nullptr;
+};
+
+}  // namespace nearfield::core

@@ -1,0 +1,159 @@
+// A strip of adjacent queries walks over the lines of the grid. Forward and backward both walk so.
+#pragma once
+
+#include <algorithm>
+
+#include "engine/cpu/band_ring.h"
+
+namespace nearfield::core {
+
+// Where a walk is: an image and key/value heads.
+struct BandHeads {
+  int64_t batch = 0, first = 0, end = 0;  // key/value heads [first, end), at most as many as the workspace has rings
+};
+
+template <class T>
+class BandWalk : public BandRing<T> {
+ public:
+  using BandRing<T>::BandRing;
+
+ protected:
+  using BandRing<T>::problem_, BandRing<T>::modifiers_, BandRing<T>::rank_, BandRing<T>::kernels_,
+      BandRing<T>::extent_, BandRing<T>::ws_, BandRing<T>::query_line, BandRing<T>::upcoming_;
+
+  // Query lines [first, end) of the column, plane by plane, row by row. visit(block, kv_head) runs once for each block
+  // and head, with ring() and the lines' pointers set; retire(kv_head, tag, slot) before a packed line is forgotten.
+  template <class Visit, class Retire>
+  void walk(const Column& column, const BandHeads& heads, int64_t first, int64_t end, Visit visit, Retire retire) {
+    const int64_t rows = column.outer[1].near();
+    const auto block_at = [&](int64_t line) {
+      BandBlock block{line / rows, line % rows, 0, {}};
+      block.count = std::min({extent_.rows, rows - block.row, end - line});
+      return block;
+    };
+    this->forget_lines();
+    for (int64_t line = first; line < end;) {
+      BandBlock block = block_at(line);
+      for (int64_t kv_head = heads.first; kv_head < heads.end; ++kv_head) {
+        this->enter(kv_head - heads.first);
+        for (int64_t r = 0; r < block.count; ++r)
+          block.lines[r] = this->gather_lines(column, block, r, heads.batch, kv_head,
+                                              [&](const LineTag& tag, T* slot) { retire(kv_head, tag, slot); });
+        upcoming_ = 0;
+        if (kv_head + 1 < heads.end) {
+          this->foresee_block(column, block, heads.batch, kv_head + 1, kv_head + 1 - heads.first);
+        } else if (line + block.count < end) {
+          this->foresee_block(column, block_at(line + block.count), heads.batch, heads.first, 0);
+        }
+        visit(block, kv_head);
+      }
+      line += block.count;
+    }
+    for (int64_t kv_head = heads.first; kv_head < heads.end; ++kv_head) {
+      this->enter(kv_head - heads.first);
+      this->for_each_packed([&](const LineTag& tag, T* slot) { retire(kv_head, tag, slot); });
+    }
+  }
+
+  // Additional keys and values of the walk's heads, packed.
+  void load_additional(const BandHeads& heads) {
+    const int64_t count = problem_.shape.additional;
+    if (count == 0) return;
+    const Modifiers& m = problem_.modifiers;
+    for (int64_t kv_head = heads.first; kv_head < heads.end; ++kv_head) {
+      T* keys = additional_of(heads, kv_head);
+      const auto load = [&](const TensorView& tensor, T* rows, int64_t stride) {
+        for (int64_t i = 0; i < count; ++i) {
+          const int64_t at = heads.batch * tensor.strides[0] + i * tensor.strides[1] + kv_head * tensor.strides[2];
+          kernels_.load_rows(tensor.data, tensor.dtype, &at, 1, tensor.sizes[3], T{1}, rows + i * stride, stride);
+        }
+      };
+      load(m.additional_keys, keys, ws_.key_stride);
+      load(m.additional_values, keys + count * ws_.key_stride, ws_.value_stride);
+    }
+  }
+  T* additional_of(const BandHeads& heads, int64_t kv_head) const {
+    return ws_.additional + (kv_head - heads.first) * ws_.additional_size;
+  }
+
+  // The kernel's view of query rows: row r of the block, queries t .. t + lanes of the strip, of query head `head`.
+  BandTile<T> tile_of(const Column& column, const BandBlock& block, int64_t r, const BandHeads& heads, int64_t kv_head,
+                      int64_t head, int64_t t) {
+    const int64_t lanes = kernels_.lanes, queries = std::min(lanes, column.strip->size - t);
+    T* rows = ws_.query + r * lanes * ws_.key_stride;
+    const TensorView& query = problem_.query;
+    kernels_.load_rows(query_line(column, query, heads.batch, head, block.plane, block.row + r), query.dtype,
+                       ws_.query_offsets + t, queries, problem_.shape.head_dim,
+                       static_cast<T>(problem_.scale * kLog2e), rows, ws_.key_stride);
+    BandTile<T> tile;
+    tile.queries = queries;
+    tile.query = rows;
+    tile.key_stride = ws_.key_stride;
+    tile.value_stride = ws_.value_stride;
+    tile.softcap = modifiers_.softcap;
+    tile.scores = ws_.scores + r * lanes * ws_.row;
+    tile.out = ws_.out + r * lanes * ws_.value_stride;
+    const int64_t first = r * extent_.lines();
+    tile.group_count = 1;
+    tile.groups[0].lines = block.lines[r];
+    tile.groups[0].keys = ws_.keys + first;
+    tile.groups[0].values = ws_.values + first;
+    tile.groups[0].begin = ws_.begin + t;
+    tile.groups[0].end = ws_.end + t;
+    tile.groups[0].width = ws_.width;
+    if (modifiers_.log_weights != nullptr) tile.groups[0].log_weights = ws_.log_weights + first;
+    if (modifiers_.bias != nullptr) {
+      point_at_bias(column, block, r, static_cast<const T*>(modifiers_.bias) + head * modifiers_.bias_head, t,
+                    ws_.bias + first);
+      tile.groups[0].bias = ws_.bias + first;
+    }
+    tile.row = block.lines[r] * ws_.width;
+    if (const int64_t more = problem_.shape.additional; more > 0) {
+      const T** lines = ws_.additional_lines + 4 * (kv_head - heads.first);
+      lines[0] = additional_of(heads, kv_head);
+      lines[1] = lines[0] + more * ws_.key_stride;
+      BandGroup<T>& group = tile.groups[tile.group_count++];
+      group.lines = 1;
+      group.keys = lines;
+      group.values = lines + 1;
+      group.begin = ws_.none;
+      group.end = ws_.all;
+      group.width = round_up(more, lanes);
+      tile.row += group.width;
+    }
+    return tile;
+  }
+
+  // lines[i]: where the table's entry for query 0 of the tile and position 0 of the i-th key line of row r is, or would
+  // be. Works for the table of bias and for that of its gradient.
+  template <class Entry>
+  void point_at_bias(const Column& column, const BandBlock& block, int64_t r, Entry* table, int64_t t,
+                     Entry** lines) const {
+    const int64_t* strides = modifiers_.bias_strides;
+    const int64_t* center = modifiers_.bias_center;
+    const int last = rank_ - 1;
+    const int64_t origin = column.last.table->intervals[static_cast<size_t>(column.strip->begin)].start;
+    const int64_t start = origin - column.strip->begin - t + center[last];
+    this->for_each_line(column, block.plane, block.row + r, [&](int64_t z, int64_t y, int64_t) {
+      int64_t at = start;
+      if (rank_ >= 2) at += (y - (block.row + r) + center[rank_ - 2]) * strides[rank_ - 2];
+      if (rank_ == 3) at += (z - block.plane + center[0]) * strides[0];
+      *lines++ = table + at;
+    });
+  }
+
+  // An even share of what is upcoming to each of the tiles, which then is on its way.
+  void share_upcoming(BandTile<T>* tiles, int64_t count) {
+    for (int64_t r = 0; r < count; ++r) {
+      const int64_t from = upcoming_ * r / count;
+      tiles[r].upcoming = ws_.upcoming + from;
+      tiles[r].upcoming_count = upcoming_ * (r + 1) / count - from;
+      tiles[r].upcoming_rows = 0;
+      for (int64_t i = 0; i < tiles[r].upcoming_count; ++i) tiles[r].upcoming_rows += tiles[r].upcoming[i].count;
+    }
+    upcoming_ = 0;
+  }
+
+};
+
+}  // namespace nearfield::core

@@ -1,0 +1,77 @@
+// The units that the band kernel's work is cut into: a column is one strip of adjacent queries, on all lines of one
+// dilation class.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/cpu/driver.h"
+#include "plan/plan.h"
+
+namespace nearfield::core {
+
+// One outer axis of one class.
+struct OuterAxis {
+  const AxisTable* table = nullptr;  // null: absent, one line that sees itself
+  int64_t residue = 0, dilation = 1;
+  int64_t near() const { return table == nullptr ? 1 : table->near; }
+  Interval seen(int64_t x) const {
+    return table == nullptr ? Interval{0, 1} : table->intervals[static_cast<size_t>(x)];
+  }
+  int64_t near_token(int64_t x) const { return locate(x, residue, dilation); }
+  int64_t far_token(int64_t unreduced) const {
+    return table == nullptr ? 0 : locate(floor_mod(unreduced, table->far), residue, dilation);
+  }
+};
+
+struct Column {
+  OuterAxis outer[2];  // planes, rows
+  OuterAxis last;
+  const AxisTile* strip = nullptr;
+  int64_t strip_index = 0;  // within its class
+  int64_t lines() const { return outer[0].near() * outer[1].near(); }
+};
+
+// Columns of one (batch, head), numbered: residues of the outer axes, then the last axis' strips over all its classes.
+inline int64_t column_count(const Plan& plan) {
+  int64_t count = plan.axis(plan.rank() - 1).tiles();
+  for (int a = 0; a + 1 < plan.rank(); ++a) count *= plan.axis(a).classes;
+  return count;
+}
+
+inline Column column_at(const Plan& plan, int64_t index) {
+  const int last = plan.rank() - 1;
+  const PlanAxis& axis = plan.axis(last);
+  const auto outer_axis = [&](int a, int64_t residue) {
+    return OuterAxis{&plan.axis(a).table(residue), residue, plan.axis(a).dilation};
+  };
+  Column column;
+  int64_t strip = index % axis.tiles(), residue = 0;
+  index /= axis.tiles();
+  while (strip >= static_cast<int64_t>(axis.table(residue).tiles.size()))
+    strip -= static_cast<int64_t>(axis.table(residue++).tiles.size());
+  column.last = outer_axis(last, residue);
+  column.strip_index = strip;
+  column.strip = &column.last.table->tiles[static_cast<size_t>(strip)];
+  for (int a = last - 1; a >= 0; --a) {
+    column.outer[a + 2 - last] = outer_axis(a, index % plan.axis(a).classes);
+    index /= plan.axis(a).classes;
+  }
+  return column;
+}
+
+// The grid strides of a tensor, as planes, rows and positions of a column.
+struct LineStrides {
+  int64_t plane = 0, row = 0, position = 0;
+  LineStrides(const int64_t (&strides)[kMaxGridRank], int rank)
+      : plane(rank == 3 ? strides[0] : 0), row(rank >= 2 ? strides[rank - 2] : 0), position(strides[rank - 1]) {}
+  // Of a key line, by its un-reduced plane and row.
+  int64_t key_line(const Column& column, int64_t z, int64_t y) const {
+    return column.outer[0].far_token(z) * plane + column.outer[1].far_token(y) * row;
+  }
+  int64_t query_line(const Column& column, int64_t z, int64_t y) const {
+    return column.outer[0].near_token(z) * plane + column.outer[1].near_token(y) * row;
+  }
+};
+
+}  // namespace nearfield::core

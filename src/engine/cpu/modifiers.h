@@ -1,0 +1,41 @@
+// Modifiers in the form that the kernels want, prepared once for a call and shared by its threads: logits are in units
+// of log2, so bias and log-weights are too; a key mask is a log-weight that hides.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/cpu/driver.h"
+#include "engine/cpu/kernels.h"
+#include "engine/problem.h"
+
+namespace nearfield::core {
+
+template <class T>
+struct SharedModifiers {
+  // [heads][2k-1 per axis], contiguous: the entry of offset o (key - query) on an axis is o + center.
+  T* bias = nullptr;
+  int64_t bias_head = 0;  // elements of one head's table
+  int64_t bias_strides[kMaxGridRank] = {}, bias_center[kMaxGridRank] = {};
+  // [batch or 1][tokens]: log2(weight), kMaskedScore where the key is masked; nullptr if there is neither.
+  T* log_weights = nullptr;
+  int64_t log_weights_batch = 0;  // 0: the same for every image
+  int64_t token_strides[kMaxGridRank] = {};
+  T softcap = 0;  // log2 units
+  // Backward, where the gradient of key_weights is wanted: keys of weight 0 have log_weights 0 and are told apart by 1
+  // here. nullptr: not wanted, or there is no such key.
+  T* weightless = nullptr;
+
+  // Lays the tables out in `arena`. wants_weights: the gradient of key_weights is computed.
+  SharedModifiers(Arena& arena, const Problem& problem, bool wants_weights);
+  // Fills them; the problem's memory is read.
+  void fill(const Problem& problem);
+
+  // Log-weights of image `batch`, by token.
+  const T* log_weights_of(int64_t batch) const { return log_weights + batch * log_weights_batch; }
+  const T* weightless_of(int64_t batch) const { return weightless + batch * log_weights_batch; }
+};
+
+// Views have a rank where they are given, even if their memory is not known (explain).
+inline bool is_given(const TensorView& view) { return view.rank > 0; }
+
+}  // namespace nearfield::core

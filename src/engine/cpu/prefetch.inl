@@ -1,0 +1,43 @@
+// Fetching what comes next while this is computed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/cpu/kernels.h"
+
+namespace nearfield::core::kernel {
+
+// Fetches an even share of the upcoming rows at each of about `shares` calls: a burst would stall the loads behind it.
+template <class V>
+class Prefetcher {
+ public:
+  Prefetcher() = default;
+  Prefetcher(const BandTile<typename V::Scalar>& tile, int64_t shares)
+      : piece_(tile.upcoming),
+        end_(tile.upcoming + tile.upcoming_count),
+        per_share_((tile.upcoming_rows + shares - 1) / shares) {
+    if (piece_ != end_) start();
+  }
+  inline __attribute__((always_inline)) void share() {
+    for (int64_t rows = per_share_; rows > 0 && piece_ != end_;) {
+      const int64_t now = rows < left_ ? rows : left_;
+      for (int64_t i = 0; i < now; ++i, row_ += piece_->stride)
+        for (int64_t line = 0; line < piece_->cache_lines; ++line) V::prefetch(row_ + line * 64);
+      rows -= now;
+      left_ -= now;
+      if (left_ == 0 && ++piece_ != end_) start();
+    }
+  }
+
+ private:
+  void start() {
+    row_ = piece_->begin;
+    left_ = piece_->count;
+  }
+  const Upcoming *piece_ = nullptr, *end_ = nullptr;
+  int64_t per_share_ = 0, left_ = 0;
+  const std::byte* row_ = nullptr;
+};
+
+}  // namespace nearfield::core::kernel

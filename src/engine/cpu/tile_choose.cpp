@@ -1,0 +1,62 @@
+// Which tile shape the tile kernel runs a problem with, and how long it should take.
+#include "engine/cpu/driver.h"
+#include "engine/cpu/rates.h"
+#include "engine/cpu/tile_walk.h"
+#include "plan/cache.h"
+#include "plan/cost_model.h"
+#include "plan/tiling.h"
+
+namespace nearfield::core {
+
+// Work on each tile of one (batch, head), for cutting it into tasks.
+std::vector<double> tile_costs(const Plan& plan) {
+  std::vector<double> costs(static_cast<size_t>(plan.tile_count()));
+  for (int64_t i = 0; i < plan.tile_count(); ++i) {
+    const Tile tile = plan.tile(i);
+    double keys = 1;
+    for (int a = 0; a < plan.rank(); ++a) {
+      int64_t sum = 0;
+      for (int32_t s = 0; s < tile.axes[a]->steps; ++s)
+        sum += tile.tables[a]->steps[static_cast<size_t>(tile.axes[a]->first_step + s)].piece.size;
+      keys *= static_cast<double>(sum);
+    }
+    costs[static_cast<size_t>(i)] = keys + 1;
+  }
+  return costs;
+}
+
+namespace {
+
+template <class T>
+size_t tile_workspace(const Problem& problem, Isa isa) {
+  Arena arena(nullptr);
+  TileWorkspace<T> layout(arena, problem, kernels_of<T>(isa));
+  return arena.used();
+}
+
+}  // namespace
+
+void tile_choose(const Problem& problem, CpuChoice& choice) {
+  const bool wide = problem.query.dtype == DType::float64;
+  const CpuRates& rates = cpu_rates(choice.isa);
+  const Shape& shape = problem.shape;
+  const int64_t lanes = wide ? kernels_of<double>(choice.isa).tile_queries : kernels_of<float>(choice.isa).tile_queries;
+  const double vector = rates.multiply_add;
+  const auto channels = static_cast<double>(shape.head_dim + shape.head_dim_v);
+  const MachineRates machine = {.per_key = vector * (2 * channels * rates.tile_product +
+                                                     2 * rates.tile_softmax * (wide ? 2 : 1) + rates.tile_key),
+                                .per_masked_key = 2 * vector * rates.tile_mask,
+                                .per_step = vector * (rates.tile_step + 4 * static_cast<double>(shape.head_dim_v)),
+                                .per_tile = vector * (rates.tile_step + 8 * channels)};
+  const auto candidates = tile_candidates(problem.pattern, lanes, kStepKeys);
+  const TileChoice best = choose_tile(problem.pattern, candidates, machine);
+  // A bias needs to know which lap of a wrapped axis a key is on.
+  choice.plan = cached_plan(problem.pattern, best.shape, false, is_given(problem.modifiers.bias));
+  choice.executed = choice.plan->statistics();
+  choice.executed.executed_pairs = choice.executed.visited_keys * lanes;  // idle lanes work too
+  choice.predicted_seconds = best.seconds;
+  choice.workspace_per_slot =
+      wide ? tile_workspace<double>(problem, choice.isa) : tile_workspace<float>(problem, choice.isa);
+}
+
+}  // namespace nearfield::core

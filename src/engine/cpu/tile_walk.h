@@ -1,0 +1,275 @@
+// What forward and backward of the tile kernel share: for each tile of queries, the plan's steps, each as a list of key
+// rows with, on partial steps, one bit per query. Keys and values are read where they lie if they have the kernel's
+// type, else converted step by step.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "engine/cpu/driver.h"
+#include "engine/cpu/modifiers.h"
+#include "plan/plan.h"
+
+namespace nearfield::core {
+
+// Keys of a step: a multiple of the kernel's 6 rows whose scores stay in the L1 cache.
+inline constexpr int64_t kStepKeys = 60;
+
+template <class T>
+struct TileWorkspace {
+  T *query_rows, *query, *scores, *maximum, *sum, *accumulator, *out, *again, *logsumexp, *packed_keys, *packed_values,
+      *zeros, *log_weights, *bias;
+  const T **keys, **values, **kept_keys, **kept_values;
+  uint32_t *visible, *axis_bits;
+  int32_t *axis_bias, *bias_index;
+  int64_t *offsets, *query_offsets;
+  int64_t key_stride, value_stride;
+
+  TileWorkspace(Arena& arena, const Problem& problem, const KernelTable<T>& kernels) {
+    const int64_t queries = kernels.tile_queries, d = problem.shape.head_dim, dv = problem.shape.head_dim_v;
+    const bool has_bias = is_given(problem.modifiers.bias);
+    key_stride = round_up(d, kernels.lanes);
+    value_stride = round_up(dv, kernels.lanes);
+    query_rows = arena.take<T>(queries * key_stride);
+    query = arena.take<T>(queries * key_stride);
+    scores = arena.take<T>(kStepKeys * queries);
+    maximum = arena.take<T>(queries);
+    sum = arena.take<T>(queries);
+    accumulator = arena.take<T>(dv * queries);
+    out = arena.take<T>(queries * value_stride);
+    again = arena.take<T>(queries * value_stride);
+    logsumexp = arena.take<T>(2 * queries);
+    packed_keys = arena.take<T>(kStepKeys * key_stride);
+    packed_values = arena.take<T>(kStepKeys * value_stride);
+    zeros = arena.take<T>(std::max(d, dv));
+    log_weights = arena.take<T>(kStepKeys);
+    bias = arena.take<T>(has_bias ? kStepKeys * queries : 0);
+    keys = arena.take<const T*>(kStepKeys);
+    values = arena.take<const T*>(kStepKeys);
+    kept_keys = arena.take<const T*>(kStepKeys);
+    kept_values = arena.take<const T*>(kStepKeys);
+    visible = arena.take<uint32_t>(kStepKeys);
+    axis_bits = arena.take<uint32_t>(kMaxGridRank * (kStepKeys + 1));
+    axis_bias = arena.take<int32_t>(has_bias ? kMaxGridRank * kStepKeys * queries : 0);
+    bias_index = arena.take<int32_t>(has_bias ? kStepKeys * queries : 0);
+    offsets = arena.take<int64_t>(kStepKeys);
+    query_offsets = arena.take<int64_t>(queries);
+  }
+};
+
+// Memory offsets of a box of tokens, last axis fastest.
+inline int64_t box_offsets(const Plan& plan, const Tile& tile, const int64_t (&first)[kMaxGridRank],
+                    const int64_t (&size)[kMaxGridRank], const int64_t (&strides)[kMaxGridRank], int64_t* offsets) {
+  int64_t count = 1;
+  offsets[0] = 0;
+  for (int a = 0; a < plan.rank(); ++a) {
+    const int64_t dilation = plan.axis(a).dilation;
+    const int64_t base = locate(first[a], tile.residue[a], dilation) * strides[a], step = dilation * strides[a];
+    for (int64_t i = count - 1; i >= 0; --i)  // from the end: row i spreads over [i*size, (i+1)*size)
+      for (int64_t x = size[a] - 1; x >= 0; --x) offsets[i * size[a] + x] = offsets[i] + base + x * step;
+    count *= size[a];
+  }
+  return count;
+}
+
+template <class T>
+class TileWalk {
+ public:
+  TileWalk(const Problem& problem, const CpuChoice& choice, const SharedModifiers<T>& modifiers, void* memory)
+      : problem_(problem),
+        modifiers_(modifiers),
+        plan_(*choice.plan),
+        kernels_(kernels_of<T>(choice.isa)),
+        arena_(memory),
+        ws_(arena_, problem, kernels_) {
+    std::fill_n(ws_.zeros, std::max(problem.shape.head_dim, problem.shape.head_dim_v), T{0});
+  }
+
+ protected:
+  int64_t tile_box(const Tile& tile, const int64_t (&strides)[kMaxGridRank], int64_t* offsets) const {
+    int64_t first[kMaxGridRank] = {}, size[kMaxGridRank] = {};
+    for (int a = 0; a < plan_.rank(); ++a) {
+      first[a] = tile.begin(a);
+      size[a] = tile.size(a);
+    }
+    return box_offsets(plan_, tile, first, size, strides, offsets);
+  }
+
+  // The tile's rows of a query tensor, times `factor`: as rows, zero-padded, and transposed. Returns how many.
+  int64_t load_tile(const HeadView& tensor, const Tile& tile, T factor, int64_t stride, T* rows, T* columns_first) {
+    const int64_t queries = tile_box(tile, tensor.strides, ws_.query_offsets);
+    kernels_.load_rows(tensor.data, tensor.dtype, ws_.query_offsets, queries, tensor.channels, factor, rows, stride);
+    std::fill(rows + queries * stride, rows + kernels_.tile_queries * stride, T{0});
+    kernels_.transpose_tile(rows, stride, stride, columns_first);
+    return queries;
+  }
+
+  // Memory offsets of the step's keys.
+  int64_t step_offsets(const Tile& tile, const Step& step, const int64_t (&strides)[kMaxGridRank]) {
+    int64_t first[kMaxGridRank] = {}, size[kMaxGridRank] = {};
+    for (int a = 0; a < plan_.rank(); ++a) {
+      first[a] = step.pieces[a].first;
+      size[a] = step.pieces[a].size;
+    }
+    return box_offsets(plan_, tile, first, size, strides, ws_.offsets);
+  }
+
+  // Pointers to `count` rows at ws_.offsets: into the caller's memory, or, converted, into `packed`.
+  void point_at_rows(const TensorView& tensor, std::byte* data, int64_t count, int64_t channels, T* packed,
+                     int64_t stride, const T** rows) {
+    if (in_place(tensor)) {
+      for (int64_t i = 0; i < count; ++i)
+        rows[i] = reinterpret_cast<const T*>(data + ws_.offsets[i] * size_of(tensor.dtype));
+    } else {
+      kernels_.load_rows(data, tensor.dtype, ws_.offsets, count, channels, T{1}, packed, stride);
+      for (int64_t i = 0; i < count; ++i) rows[i] = packed + i * stride;
+    }
+  }
+
+  // One step's keys and values and what hides or modifies them, ready for the kernel.
+  TileStep<T> step_of(const Tile& tile, const Step& step, const HeadView& key, const HeadView& value, int64_t batch,
+                      int64_t head) {
+    const Shape& shape = problem_.shape;
+    const int64_t count = step_offsets(tile, step, key.strides);
+    point_at_rows(problem_.key, key.data, count, shape.head_dim, ws_.packed_keys, ws_.key_stride, ws_.keys);
+    step_offsets(tile, step, value.strides);
+    point_at_rows(problem_.value, value.data, count, shape.head_dim_v, ws_.packed_values, ws_.value_stride,
+                  ws_.values);
+    TileStep<T> result = empty_step(count);
+    if (!step.full) {
+      mark_visible(tile, step);
+      result.visible = ws_.visible;
+    }
+    if (modifiers_.log_weights != nullptr) {
+      step_offsets(tile, step, modifiers_.token_strides);
+      const T* weights = modifiers_.log_weights_of(batch);
+      for (int64_t i = 0; i < count; ++i) {
+        ws_.log_weights[i] = weights[ws_.offsets[i]];
+        if (ws_.log_weights[i] == kMaskedScore<T>) ws_.keys[i] = ws_.values[i] = ws_.zeros;  // whatever they hold
+      }
+      result.log_weights = ws_.log_weights;
+    }
+    if (modifiers_.bias != nullptr) {
+      index_bias(tile, step);
+      const T* table = modifiers_.bias + head * modifiers_.bias_head;
+      for (int64_t i = 0; i < count * kernels_.tile_queries; ++i) ws_.bias[i] = table[ws_.bias_index[i]];
+      result.bias = ws_.bias;
+    }
+    return result;
+  }
+
+  // Additional keys [first, first + at most kStepKeys).
+  TileStep<T> additional_step(int64_t first, int64_t batch, int64_t kv_head) {
+    const Shape& shape = problem_.shape;
+    const int64_t count = std::min(kStepKeys, shape.additional - first);
+    const auto point = [&](const TensorView& tensor, int64_t channels, T* packed, int64_t stride, const T** rows) {
+      const int64_t base = batch * tensor.strides[0] + kv_head * tensor.strides[2];
+      for (int64_t i = 0; i < count; ++i) ws_.offsets[i] = base + (first + i) * tensor.strides[1];
+      point_at_rows(tensor, tensor.data, count, channels, packed, stride, rows);
+    };
+    const Modifiers& m = problem_.modifiers;
+    point(m.additional_keys, shape.head_dim, ws_.packed_keys, ws_.key_stride, ws_.keys);
+    point(m.additional_values, shape.head_dim_v, ws_.packed_values, ws_.value_stride, ws_.values);
+    return empty_step(count);
+  }
+
+  // only: the query that counts. Keys that it doesn't see are replaced by zeros, whatever they hold.
+  void hide_from(int64_t only, TileStep<T>& step) {
+    if (step.visible == nullptr) return;
+    for (int64_t i = 0; i < step.count; ++i) {
+      const bool seen = (step.visible[i] >> only & 1) != 0;
+      ws_.kept_keys[i] = seen ? ws_.keys[i] : ws_.zeros;
+      ws_.kept_values[i] = seen ? ws_.values[i] : ws_.zeros;
+    }
+    step.keys = ws_.kept_keys;
+    step.values = ws_.kept_values;
+  }
+
+ private:
+  TileStep<T> empty_step(int64_t count) {
+    TileStep<T> step;
+    step.count = count;
+    step.head_dim = problem_.shape.head_dim;
+    step.head_dim_v = problem_.shape.head_dim_v;
+    step.query = ws_.query;
+    step.keys = ws_.keys;
+    step.values = ws_.values;
+    step.softcap = modifiers_.softcap;
+    step.scores = ws_.scores;
+    step.maximum = ws_.maximum;
+    step.sum = ws_.sum;
+    step.accumulator = ws_.accumulator;
+    return step;
+  }
+
+  // visible[key]: the queries of the tile that see it. Spans factorise, so bits are made per axis and combined.
+  void mark_visible(const Tile& tile, const Step& step) {
+    int64_t count = 1;
+    ws_.visible[0] = ~uint32_t{0};
+    int64_t all = 1;
+    for (int a = 0; a < plan_.rank(); ++a) all *= tile.size(a);
+    int64_t inner = all;  // queries that share their coordinates on this axis and all before it
+    for (int a = 0; a < plan_.rank(); ++a) {
+      const int64_t queries = tile.size(a), keys = step.pieces[a].size, outer_block = inner;
+      inner /= queries;
+      uint32_t* bits = ws_.axis_bits + a * (kStepKeys + 1);
+      std::fill_n(bits, keys + 1, uint32_t{0});
+      for (int64_t x = 0; x < queries; ++x) {
+        uint64_t shared = 0;
+        for (int64_t block = 0; block < all; block += outer_block)
+          shared |= ((uint64_t{1} << inner) - 1) << (block + x * inner);
+        const auto lanes = static_cast<uint32_t>(shared);
+        const Span span = step.spans[a][x];
+        bits[span.low] ^= lanes;  // ends toggle: a running exclusive-or below turns them into intervals
+        bits[span.high] ^= lanes;
+        if (span.low > span.high) bits[0] ^= lanes;
+      }
+      for (int64_t y = 1; y < keys; ++y) bits[y] ^= bits[y - 1];
+      for (int64_t i = count - 1; i >= 0; --i)
+        for (int64_t y = keys - 1; y >= 0; --y) ws_.visible[i * keys + y] = ws_.visible[i] & bits[y];
+      count *= keys;
+    }
+  }
+
+  // bias_index[key][query]: the pair's entry in a head's table. Pairs outside of the window get some entry.
+  void index_bias(const Tile& tile, const Step& step) {
+    const int64_t lanes = kernels_.tile_queries;
+    int64_t all = 1, count = 1;
+    for (int a = 0; a < plan_.rank(); ++a) all *= tile.size(a);
+    int64_t inner = all;  // queries that share their coordinate on this axis
+    std::fill_n(ws_.bias_index, lanes, 0);
+    for (int a = 0; a < plan_.rank(); ++a) {
+      const Piece& piece = step.pieces[a];
+      const int64_t queries = tile.size(a), center = modifiers_.bias_center[a];
+      inner /= queries;
+      int32_t* axis = ws_.axis_bias + a * kStepKeys * lanes;
+      for (int64_t y = 0; y < piece.size; ++y)
+        for (int64_t t = 0; t < lanes; ++t) {
+          const int64_t x = tile.begin(a) + (t < all ? t / inner % queries : 0);
+          const int64_t offset = piece.first + y + piece.lap * tile.tables[a]->far - x;
+          axis[y * lanes + t] = static_cast<int32_t>(clamp_to(offset + center, 0, 2 * center) *
+                                                     modifiers_.bias_strides[a]);
+        }
+      for (int64_t i = count - 1; i >= 0; --i)
+        for (int64_t y = piece.size - 1; y >= 0; --y)
+          for (int64_t t = 0; t < lanes; ++t)
+            ws_.bias_index[(i * piece.size + y) * lanes + t] = ws_.bias_index[i * lanes + t] + axis[y * lanes + t];
+      count *= piece.size;
+    }
+  }
+
+ protected:
+  const Problem& problem_;
+  const SharedModifiers<T>& modifiers_;
+  const Plan& plan_;
+  const KernelTable<T>& kernels_;
+  Arena arena_;
+  TileWorkspace<T> ws_;
+  std::vector<Step> steps_;
+};
+
+// Work on each tile of one (batch, head), for cutting it into tasks.
+std::vector<double> tile_costs(const Plan& plan);
+
+}  // namespace nearfield::core

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,8 @@ namespace nearfield::cli {
 namespace {
 
 struct CheckArguments {
-  std::string cases = "2000", seed = "1", first = "0", isa = "all", kernel = "all", dtype = "all", threads = "0";
+  std::string cases = "2000", seed = "1", first = "0", isa = "all", kernel = "all", dtype = "all", threads = "0",
+              direction = "both";
   bool modifiers = false;
 };
 
@@ -28,6 +30,7 @@ struct CheckPlan {
   uint64_t seed = 0;
   std::vector<CheckSetting> settings;
   core::RandomProblemOptions problems;
+  bool forward = true, backward = true;
   std::string reproduce;  // the part of the command that all failures share
 };
 
@@ -65,9 +68,15 @@ CheckPlan resolve(const CheckArguments& arguments) {
   problems.additional_keys = problems.key_mask = problems.key_weights = problems.bias = problems.softcap =
       arguments.modifiers;
   if (arguments.dtype != "all") problems.dtypes = {static_cast<core::DType>(parse_dtype(arguments.dtype))};
-  plan.reproduce = fmt::format("nearfield check --seed {} --cases 1{}{}", plan.seed,
+  if (arguments.direction != "forward" && arguments.direction != "backward" && arguments.direction != "both")
+    throw UsageError("direction=" + arguments.direction + ": must be forward, backward or both");
+  plan.forward = arguments.direction != "backward";
+  plan.backward = arguments.direction != "forward";
+  problems.gradients = plan.backward;
+  plan.reproduce = fmt::format("nearfield check --seed {} --cases 1{}{}{}", plan.seed,
                                arguments.dtype == "all" ? "" : " --dtype " + arguments.dtype,
-                               arguments.modifiers ? " --modifiers" : "");
+                               arguments.modifiers ? " --modifiers" : "",
+                               arguments.direction == "both" ? "" : " --direction " + arguments.direction);
   return plan;
 }
 
@@ -77,32 +86,50 @@ struct CaseOutcome {
   bool ran = false;
 };
 
-// "" or what is wrong after a run.
-std::string verdict(const core::RandomProblem& random, const core::ExpectedForward& expected,
-                    const CallOutcome& outcome) {
+// "" or what is wrong after a run, element values aside.
+std::string verdict(const core::RandomProblem& random, const CallOutcome& outcome) {
   if (outcome.status != NF_OK) return fmt::format("{}: {}", nf_status_name(outcome.status), outcome.message);
   if (const std::string damage = random.damage(); !damage.empty()) return "memory was written " + damage;
-  return expected.compare(random.outputs()).failure;
+  return "";
 }
+
+// What the reference says, of the directions that are checked.
+struct Expected {
+  std::optional<core::ExpectedForward> forward;
+  std::optional<core::ExpectedGradients> backward;
+  Expected(const CheckPlan& plan, core::RandomProblem& random) {
+    if (plan.forward) forward.emplace(random.problem());
+    if (plan.backward) backward.emplace(random.problem(), random.backward_inputs(), random.gradients());
+  }
+};
 
 CaseOutcome check_case(const CheckPlan& plan, int64_t index) {
   // Case `index` is the same problem whatever else runs.
   const uint64_t seed = core::Random(plan.seed + static_cast<uint64_t>(index) * 0xd1342543de82ef95u).bits();
   core::RandomProblem random(seed, plan.problems);
-  const core::ExpectedForward expected(random.problem());
+  const Expected expected(plan, random);
   CaseOutcome result;
   for (const CheckSetting& setting : plan.settings) {
+    const auto judge = [&](const char* direction, const CallOutcome& outcome, const auto& compare) {
+      if (outcome.status == NF_UNSUPPORTED) {
+        result.unsupported = outcome.message;
+        return;
+      }
+      result.ran = true;
+      std::string failure = verdict(random, outcome);
+      if (failure.empty()) failure = compare();
+      if (!failure.empty())
+        result.failures.push_back(fmt::format("FAILED {}: {}; {}; reproduce: {} --first {} {}", direction, failure,
+                                              random.describe(), plan.reproduce, index, describe(setting)));
+    };
     random.poison();
-    const CallOutcome outcome = run_forward(random.problem(), random.outputs(), setting);
-    if (outcome.status == NF_UNSUPPORTED) {
-      result.unsupported = outcome.message;
-      continue;
-    }
-    result.ran = true;
-    const std::string failure = verdict(random, expected, outcome);
-    if (!failure.empty())
-      result.failures.push_back(fmt::format("FAILED {}; {}; reproduce: {} --first {} {}", failure, random.describe(),
-                                            plan.reproduce, index, describe(setting)));
+    if (plan.forward)
+      judge("forward", run_forward(random.problem(), random.outputs(), setting),
+            [&] { return expected.forward->compare(random.outputs()).failure; });
+    random.poison();
+    if (plan.backward)
+      judge("backward", run_backward(random.problem(), random.backward_inputs(), random.gradients(), setting),
+            [&] { return expected.backward->compare(random.gradients()).failure; });
   }
   return result;
 }
@@ -174,6 +201,7 @@ void add_check(CLI::App& app) {
   command->add_option("--dtype", arguments->dtype, "all, or f32, bf16, f16, f64")->capture_default_str();
   command->add_option("--threads", arguments->threads, "Threads of each call, 0 for the default")
       ->capture_default_str();
+  command->add_option("--direction", arguments->direction, "forward, backward or both")->capture_default_str();
   command->add_flag("--modifiers", arguments->modifiers,
                     "Draw masks, biases, weights, additional keys and softcap too");
   command->callback([arguments] { run_check(*arguments); });

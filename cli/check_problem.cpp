@@ -18,6 +18,15 @@ nf_tensor public_tensor(const core::TensorView& view) {
   return tensor;
 }
 
+// Key weights that all images share have a batch stride of 0 inside and no batch outside.
+core::TensorView without_shared_batch(core::TensorView view, int grid_rank) {
+  if (!view || view.rank == grid_rank || view.strides[0] != 0) return view;
+  --view.rank;
+  std::copy_n(view.sizes + 1, view.rank, view.sizes);
+  std::copy_n(view.strides + 1, view.rank, view.strides);
+  return view;
+}
+
 nf_neighborhood public_pattern(const core::Pattern& pattern) {
   int64_t kernel_size[NF_MAX_GRID_RANK] = {};
   nf_neighborhood result = nf_make_neighborhood(pattern.rank, kernel_size);
@@ -34,12 +43,12 @@ nf_neighborhood public_pattern(const core::Pattern& pattern) {
 
 // nf_modifiers points to tensors; here they live.
 struct PublicModifiers {
-  explicit PublicModifiers(const core::Modifiers& from) {
+  PublicModifiers(const core::Modifiers& from, int grid_rank) {
     modifiers.struct_size = sizeof modifiers;
     modifiers.additional_keys = keep(0, from.additional_keys);
     modifiers.additional_values = keep(1, from.additional_values);
     modifiers.key_mask = keep(2, from.key_mask);
-    modifiers.key_weights = keep(3, from.key_weights);
+    modifiers.key_weights = keep(3, without_shared_batch(from.key_weights, grid_rank));
     modifiers.bias = keep(4, from.bias);
     modifiers.softcap = from.softcap;
   }
@@ -71,23 +80,64 @@ std::string describe(const CheckSetting& setting) {
                       setting.threads);
 }
 
+namespace {
+
+// A problem in the public structs.
+struct PublicProblem {
+  nf_neighborhood pattern;
+  nf_tensor query, key, value;
+  PublicModifiers modifiers;
+  nf_options options = nf_default_options();
+
+  PublicProblem(const core::Problem& problem, const CheckSetting& setting)
+      : pattern(public_pattern(problem.pattern)),
+        query(public_tensor(problem.query)),
+        key(public_tensor(problem.key)),
+        value(public_tensor(problem.value)),
+        modifiers(problem.modifiers, problem.shape.rank) {
+    options.engine = NF_ENGINE_CPU;
+    options.isa = setting.isa;
+    options.kernel = setting.kernel;
+    options.num_threads = setting.threads;
+    options.has_scale = 1;
+    options.scale = problem.scale;
+  }
+};
+
+CallOutcome outcome_of(nf_status status) { return {status, status == NF_OK ? "" : nf_last_error()}; }
+
+}  // namespace
+
 CallOutcome run_forward(const core::Problem& problem, const core::ForwardOutputs& outputs,
                         const CheckSetting& setting) {
-  const nf_neighborhood pattern = public_pattern(problem.pattern);
-  const nf_tensor query = public_tensor(problem.query), key = public_tensor(problem.key),
-                  value = public_tensor(problem.value), out = public_tensor(outputs.out),
-                  logsumexp = public_tensor(outputs.logsumexp);
-  const PublicModifiers modifiers(problem.modifiers);
-  nf_options options = nf_default_options();
-  options.engine = NF_ENGINE_CPU;
-  options.isa = setting.isa;
-  options.kernel = setting.kernel;
-  options.num_threads = setting.threads;
-  options.has_scale = 1;
-  options.scale = problem.scale;
-  const nf_status status = nf_forward(&pattern.pattern, &query, &key, &value, &modifiers.modifiers, &options, &out,
-                                      outputs.logsumexp ? &logsumexp : nullptr);
-  return {status, status == NF_OK ? "" : nf_last_error()};
+  const PublicProblem p(problem, setting);
+  const nf_tensor out = public_tensor(outputs.out), logsumexp = public_tensor(outputs.logsumexp);
+  return outcome_of(nf_forward(&p.pattern.pattern, &p.query, &p.key, &p.value, &p.modifiers.modifiers, &p.options, &out,
+                               outputs.logsumexp ? &logsumexp : nullptr));
+}
+
+CallOutcome run_backward(const core::Problem& problem, const core::BackwardInputs& inputs,
+                         const core::Gradients& gradients, const CheckSetting& setting) {
+  const PublicProblem p(problem, setting);
+  const nf_tensor out = public_tensor(inputs.out), logsumexp = public_tensor(inputs.logsumexp),
+                  dout = public_tensor(inputs.dout), dlogsumexp = public_tensor(inputs.dlogsumexp);
+  const core::TensorView views[] = {gradients.query,
+                                    gradients.key,
+                                    gradients.value,
+                                    gradients.additional_keys,
+                                    gradients.additional_values,
+                                    without_shared_batch(gradients.key_weights, problem.shape.rank),
+                                    gradients.bias};
+  nf_tensor tensors[7];
+  const nf_tensor* wanted[7];
+  for (int i = 0; i < 7; ++i) {
+    tensors[i] = public_tensor(views[i]);
+    wanted[i] = views[i] ? &tensors[i] : nullptr;
+  }
+  const nf_gradients g = {
+      sizeof(nf_gradients), wanted[0], wanted[1], wanted[2], wanted[3], wanted[4], wanted[5], wanted[6]};
+  return outcome_of(nf_backward(&p.pattern.pattern, &p.query, &p.key, &p.value, &p.modifiers.modifiers, &p.options,
+                                &out, &logsumexp, &dout, inputs.dlogsumexp ? &dlogsumexp : nullptr, &g));
 }
 
 }  // namespace nearfield::cli

@@ -27,5 +27,8 @@ struct CallOutcome {
 
 // nf_forward with the problem's own tensors, pattern, modifiers and scale.
 CallOutcome run_forward(const core::Problem& problem, const core::ForwardOutputs& outputs, const CheckSetting& setting);
+// nf_backward, likewise.
+CallOutcome run_backward(const core::Problem& problem, const core::BackwardInputs& inputs,
+                         const core::Gradients& gradients, const CheckSetting& setting);
 
 }  // namespace nearfield::cli

@@ -87,6 +87,13 @@ void copy_out(const nf_explanation& from, nf_explanation* to) {
   if (size > kReason && size < kReason + sizeof from.reason) bytes[size - 1] = '\0';
 }
 
+void require_explanation(const nf_explanation* explanation) {
+  require(explanation, "explanation");
+  if (explanation->struct_size < sizeof explanation->struct_size)
+    core::invalid_argument("explanation.struct_size=", explanation->struct_size,
+                           ": must be sizeof(nf_explanation) as the caller's header has it");
+}
+
 core::Isa checked_isa(int32_t isa) {
   if (nf_isa_name(isa) == nullptr) {
     std::string known;
@@ -154,7 +161,7 @@ nf_status nf_forward_workspace(const nf_pattern* pattern, const nf_tensor* query
     refuse_unknown_fields(options, "options");
     require(bytes, "bytes");
     const core::Problem problem = core::validate_inputs(pattern, query, key, value, modifiers, options);
-    *bytes = core::dispatch_workspace(problem, core::request_of(options));
+    *bytes = core::dispatch_workspace(problem, core::request_of(options), {});
   });
 }
 
@@ -179,12 +186,38 @@ nf_status nf_explain(const nf_pattern* pattern, const nf_tensor* query, const nf
   return guarded([&] {
     refuse_unknown_fields(modifiers, "modifiers");
     refuse_unknown_fields(options, "options");
-    require(explanation, "explanation");
-    if (explanation->struct_size < sizeof explanation->struct_size)
-      core::invalid_argument("explanation.struct_size=", explanation->struct_size,
-                             ": must be sizeof(nf_explanation) as the caller's header has it");
+    require_explanation(explanation);
     const core::Problem problem = core::validate_inputs(pattern, query, key, value, modifiers, options);
-    copy_out(core::dispatch_explain(problem, core::request_of(options)), explanation);
+    copy_out(core::dispatch_explain(problem, core::request_of(options), {}), explanation);
+  });
+}
+
+nf_status nf_backward_workspace(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key,
+                                const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
+                                const nf_gradients* gradients, size_t* bytes) {
+  return guarded([&] {
+    refuse_unknown_fields(modifiers, "modifiers");
+    refuse_unknown_fields(options, "options");
+    refuse_unknown_fields(gradients, "gradients");
+    require(bytes, "bytes");
+    const core::GradientsWanted wanted = core::validate_wanted(gradients, modifiers);
+    const core::Problem problem = core::validate_inputs(pattern, query, key, value, modifiers, options);
+    *bytes = wanted.any() ? core::dispatch_workspace(problem, core::request_of(options), wanted) : 0;
+  });
+}
+
+nf_status nf_explain_backward(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key,
+                              const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
+                              const nf_gradients* gradients, nf_explanation* explanation) {
+  return guarded([&] {
+    refuse_unknown_fields(modifiers, "modifiers");
+    refuse_unknown_fields(options, "options");
+    refuse_unknown_fields(gradients, "gradients");
+    require_explanation(explanation);
+    const core::GradientsWanted wanted = core::validate_wanted(gradients, modifiers);
+    if (!wanted.any()) core::invalid_argument("gradients: must ask for one at least, else there is nothing to explain");
+    const core::Problem problem = core::validate_inputs(pattern, query, key, value, modifiers, options);
+    copy_out(core::dispatch_explain(problem, core::request_of(options), wanted), explanation);
   });
 }
 

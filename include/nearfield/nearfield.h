@@ -175,8 +175,8 @@ typedef struct nf_options {
   int32_t reserved;             /* 0 */
   nf_parallel_for parallel_for; /* NULL: the library's own pool */
   void* parallel_for_context;
-  void* workspace;       /* NULL: the library allocates; else nf_forward_workspace() bytes at any alignment */
-  size_t workspace_size; /* of nf_forward; one workspace serves one call at a time */
+  void* workspace;       /* NULL: the library allocates; else as many bytes as nf_forward_workspace() or */
+  size_t workspace_size; /* nf_backward_workspace() says, at any alignment; it serves one call at a time */
 } nf_options;
 
 /* All zero but struct_size. */
@@ -215,11 +215,18 @@ typedef struct nf_gradients {
   const nf_tensor* bias;
 } nf_gradients;
 
-/* Gradients from the forward's inputs, its out and logsumexp, and the gradients of both (dlogsumexp may be NULL). */
+/* Gradients from the forward's inputs, its out and logsumexp, and the gradients of both (dlogsumexp may be NULL). The
+ * same bits for any number of threads. */
 NF_API nf_status nf_backward(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key,
                              const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
                              const nf_tensor* out, const nf_tensor* logsumexp, const nf_tensor* dout,
                              const nf_tensor* dlogsumexp, const nf_gradients* gradients);
+
+/* Bytes of scratch that nf_backward needs, as nf_forward_workspace. Of gradients, only which are NULL matters. At most
+ * about 1 MB a thread, beside one float copy of the gradients of key and value where these are 16-bit. */
+NF_API nf_status nf_backward_workspace(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key,
+                                       const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
+                                       const nf_gradients* gradients, size_t* bytes);
 
 /* ---- what would run, and on what ----------------------------------------------------------------------------- */
 
@@ -246,6 +253,11 @@ typedef struct nf_explanation {
 NF_API nf_status nf_explain(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key,
                             const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
                             nf_explanation* explanation);
+
+/* The same of nf_backward. Of gradients, only which are NULL matters. */
+NF_API nf_status nf_explain_backward(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key,
+                                     const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
+                                     const nf_gradients* gradients, nf_explanation* explanation);
 
 /* CPU model as the operating system reports it. */
 NF_API const char* nf_cpu_model(void);

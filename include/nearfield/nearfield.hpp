@@ -272,6 +272,27 @@ inline size_t forward_workspace(const nf_pattern* pattern, const Tensor& query, 
   return bytes;
 }
 
+// The same of backward. Of gradients, only which are given matters.
+inline nf_explanation explain_backward(const nf_pattern* pattern, const Tensor& query, const Tensor& key,
+                                       const Tensor& value, const Gradients& gradients, const Options& options = {},
+                                       const Modifiers& modifiers = {}) {
+  nf_explanation result{};
+  result.struct_size = sizeof result;
+  const nf_modifiers m = detail::lower(modifiers);
+  const nf_gradients g = detail::lower(gradients);
+  detail::check(nf_explain_backward(pattern, &query, &key, &value, &m, &options, &g, &result));
+  return result;
+}
+inline size_t backward_workspace(const nf_pattern* pattern, const Tensor& query, const Tensor& key, const Tensor& value,
+                                 const Gradients& gradients, const Options& options = {},
+                                 const Modifiers& modifiers = {}) {
+  size_t bytes = 0;
+  const nf_modifiers m = detail::lower(modifiers);
+  const nf_gradients g = detail::lower(gradients);
+  detail::check(nf_backward_workspace(pattern, &query, &key, &value, &m, &options, &g, &bytes));
+  return bytes;
+}
+
 // ---- the library and the machine ---------------------------------------------------------------------------------
 
 inline std::string_view version() { return nf_version(); }

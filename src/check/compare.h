@@ -9,7 +9,8 @@
 // for inputs of about N(0, 1) and |logits| <= 16; beyond, all grow with the largest |logit| / 16. A relative L2 error
 // is measured against max(|ref|, 1e-2 |ref computed with absolute values|), since sums may cancel; a gradient's largest
 // error must also stay below 4 times the relative tolerance times that maximum taken over elements. NaN equals only
-// NaN, an infinity only itself. The dtype is the query's, even where an output has another.
+// NaN, an infinity only itself and what is beyond the actual dtype's range. The dtype is the query's, even where an
+// output has another.
 #pragma once
 
 #include <string>

@@ -10,8 +10,6 @@
 namespace nearfield::core {
 namespace {
 
-enum class Pass { forward, backward };
-
 constexpr size_t kWorkspaceAlignment = 64;  // bytes; what cpu_forward asks for
 // Of the reference engine, for one (query, key) pair and one channel of query or value: 1e-8 to 4e-8 on one thread of
 // a current x86 server, more per pair for small windows.
@@ -22,30 +20,26 @@ constexpr double kReferenceSecondsPerChannel = 2e-8;
 struct Engine {
   EngineId id;
   const char* name;
-  bool slow;                                         // only on demand
-  std::string (*unsupported)(const Problem&, Pass);  // empty if it can run the problem
-  size_t (*workspace)(const Problem&, const Request&);
+  bool slow;  // only on demand
+  // wanted: of a backward; none of a forward.
+  size_t (*workspace)(const Problem&, const Request&, const GradientsWanted& wanted);
+  void (*explain)(const Problem&, const Request&, const GradientsWanted& wanted, nf_explanation&);
   void (*forward)(const Problem&, const ForwardOutputs&, const Request&);
-  void (*backward)(const Problem&, const BackwardInputs&, const Gradients&);  // nullptr: it has none
-  void (*explain)(const Problem&, const Request&, nf_explanation&);
+  void (*backward)(const Problem&, const BackwardInputs&, const Gradients&, const Request&);
 };
 
-std::string cpu_obstacle(const Problem&, Pass pass) {
-  return pass == Pass::backward ? "backward: the CPU engine has none yet" : "";
-}
-
-size_t cpu_workspace(const Problem& problem, const Request& request) {
-  const size_t needed = cpu_choose(problem, request.isa, request.kernel).workspace();
+size_t cpu_workspace(const Problem& problem, const Request& request, const GradientsWanted& wanted) {
+  const size_t needed = cpu_choose(problem, request.isa, request.kernel, wanted).workspace();
   return needed == 0 ? 0 : needed + kWorkspaceAlignment - 1;
 }
 
 // The caller's workspace, its start moved up to the alignment; nullptr if there is none.
-void* aligned_workspace(const Request& request, size_t needed) {
+void* aligned_workspace(const Request& request, size_t needed, const char* query) {
   if (request.workspace == nullptr || needed == 0) return nullptr;
   const size_t asked = needed + kWorkspaceAlignment - 1;
   if (request.workspace_size < asked)
     invalid_argument("workspace_size=", request.workspace_size, ": must be at least ", asked,
-                     " bytes for this problem, as nf_forward_workspace says");
+                     " bytes for this problem, as ", query, " says");
   const auto address = reinterpret_cast<uintptr_t>(request.workspace);
   const uintptr_t shift = (kWorkspaceAlignment - address % kWorkspaceAlignment) % kWorkspaceAlignment;
   return static_cast<std::byte*>(request.workspace) + shift;
@@ -53,7 +47,14 @@ void* aligned_workspace(const Request& request, size_t needed) {
 
 void run_cpu(const Problem& problem, const ForwardOutputs& outputs, const Request& request) {
   const CpuChoice choice = cpu_choose(problem, request.isa, request.kernel);
-  cpu_forward(problem, outputs, choice, aligned_workspace(request, choice.workspace()));
+  cpu_forward(problem, outputs, choice, aligned_workspace(request, choice.workspace(), "nf_forward_workspace"));
+}
+
+void run_cpu_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
+                      const Request& request) {
+  const CpuChoice choice = cpu_choose(problem, request.isa, request.kernel, wanted_of(gradients));
+  cpu_backward(problem, inputs, gradients, choice,
+               aligned_workspace(request, choice.workspace(), "nf_backward_workspace"));
 }
 
 void set_reason(nf_explanation& explanation, const std::string& reason) {
@@ -78,63 +79,55 @@ void set_tile(nf_explanation& explanation, const TileShape& shape) {
   std::copy_n(shape.far, kMaxGridRank, explanation.step);
 }
 
-void explain_cpu(const Problem& problem, const Request& request, nf_explanation& explanation) {
-  const CpuChoice choice = cpu_choose(problem, request.isa, request.kernel);
+void explain_cpu(const Problem& problem, const Request& request, const GradientsWanted& wanted,
+                 nf_explanation& explanation) {
+  const CpuChoice choice = cpu_choose(problem, request.isa, request.kernel, wanted);
   explanation.isa = static_cast<int32_t>(choice.isa);
   explanation.kernel = static_cast<int32_t>(choice.kernel);
   if (choice.plan) set_tile(explanation, choice.plan->shape());
   set_statistics(explanation, problem.shape, choice.executed);
   explanation.predicted_seconds = choice.predicted_seconds;
-  explanation.workspace = cpu_workspace(problem, request);
+  explanation.workspace = cpu_workspace(problem, request, wanted);
   set_reason(explanation, choice.reason);
 }
 
-std::string nothing_unsupported(const Problem&, Pass) { return {}; }
-size_t no_workspace(const Problem&, const Request&) { return 0; }
+size_t no_workspace(const Problem&, const Request&, const GradientsWanted&) { return 0; }
 void run_reference(const Problem& problem, const ForwardOutputs& outputs, const Request&) {
   reference_forward(problem, outputs);
 }
+void run_reference_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
+                            const Request&) {
+  reference_backward(problem, inputs, gradients);
+}
 
 // The oracle visits each query's own keys: a plan of single queries, whose steps reach over the whole axis.
-void explain_reference(const Problem& problem, const Request&, nf_explanation& explanation) {
+void explain_reference(const Problem& problem, const Request&, const GradientsWanted& wanted,
+                       nf_explanation& explanation) {
   TileShape one_query;
   std::copy_n(problem.shape.grid, kMaxGridRank, one_query.far);
   set_tile(explanation, one_query);
   set_statistics(explanation, problem.shape, Plan(problem.pattern, one_query).statistics());
   const double channels = static_cast<double>(problem.shape.head_dim + problem.shape.head_dim_v);
-  const double seconds = explanation.useful_pairs * channels * kReferenceSecondsPerChannel;
+  const double products = wanted.any() ? 2.5 : 1;  // five instead of two
+  const double seconds = explanation.useful_pairs * channels * kReferenceSecondsPerChannel * products;
   explanation.predicted_seconds = seconds / problem.threading.num_threads;
   set_reason(explanation,
              "The oracle, asked for by name: float64, one query at a time, slow by design. The CPU engine can run this "
              "problem, much faster.");
 }
 
-// Fastest first: `auto` takes the first that can.
+// Fastest first: `auto` takes the first that is not slow.
 constexpr Engine kEngines[] = {
-    {EngineId::cpu, "cpu", false, cpu_obstacle, cpu_workspace, run_cpu, nullptr, explain_cpu},
-    {EngineId::reference, "reference", true, nothing_unsupported, no_workspace, run_reference, reference_backward,
-     explain_reference},
+    {EngineId::cpu, "cpu", false, cpu_workspace, explain_cpu, run_cpu, run_cpu_backward},
+    {EngineId::reference, "reference", true, no_workspace, explain_reference, run_reference, run_reference_backward},
 };
 
 // ---- the choice ----------------------------------------------------------------------------------------------------
 
-// "; engine=reference computes it, slowly", or nothing if no engine can.
-std::string way_out(const Problem& problem, Pass pass) {
+const Engine& choose_engine(EngineId wanted) {
   for (const Engine& engine : kEngines)
-    if (engine.unsupported(problem, pass).empty())
-      return concat("; engine=", engine.name, " computes it", engine.slow ? ", slowly" : "");
-  return {};
-}
-
-const Engine& choose_engine(const Problem& problem, EngineId wanted, Pass pass) {
-  std::string obstacles;
-  for (const Engine& engine : kEngines) {
-    if (wanted == EngineId::automatic ? engine.slow : engine.id != wanted) continue;
-    const std::string obstacle = engine.unsupported(problem, pass);
-    if (obstacle.empty()) return engine;
-    obstacles += (obstacles.empty() ? "" : "; ") + obstacle;
-  }
-  unsupported(obstacles, way_out(problem, pass));
+    if (wanted == EngineId::automatic ? !engine.slow : engine.id == wanted) return engine;
+  throw Error(Status::internal_error, "no engine is left to choose");
 }
 
 bool has_no_query(const Shape& shape) { return shape.batch == 0 || shape.tokens() == 0; }
@@ -163,13 +156,13 @@ Request request_of(const nf_options* options) {
 
 void dispatch_forward(const Problem& problem, const ForwardOutputs& outputs, const Request& request) {
   if (has_no_query(problem.shape)) return;
-  choose_engine(problem, request.engine, Pass::forward).forward(problem, outputs, request);
+  choose_engine(request.engine).forward(problem, outputs, request);
 }
 
 void dispatch_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
                        const Request& request) {
-  if (!has_no_query(problem.shape))
-    return choose_engine(problem, request.engine, Pass::backward).backward(problem, inputs, gradients);
+  if (!wanted_of(gradients).any()) return;
+  if (!has_no_query(problem.shape)) return choose_engine(request.engine).backward(problem, inputs, gradients, request);
   Gradients left = gradients;
   if (left.key_weights) left.key_weights.sizes[0] = 1;  // given without a batch: there is one, whatever the batch
   for (const TensorView* view : {&left.query, &left.key, &left.value, &left.additional_keys, &left.additional_values,
@@ -177,12 +170,12 @@ void dispatch_backward(const Problem& problem, const BackwardInputs& inputs, con
     if (*view) fill_zero(*view);
 }
 
-size_t dispatch_workspace(const Problem& problem, const Request& request) {
+size_t dispatch_workspace(const Problem& problem, const Request& request, const GradientsWanted& wanted) {
   if (has_no_query(problem.shape)) return 0;
-  return choose_engine(problem, request.engine, Pass::forward).workspace(problem, request);
+  return choose_engine(request.engine).workspace(problem, request, wanted);
 }
 
-nf_explanation dispatch_explain(const Problem& problem, const Request& request) {
+nf_explanation dispatch_explain(const Problem& problem, const Request& request, const GradientsWanted& wanted) {
   nf_explanation explanation = {};
   explanation.struct_size = sizeof explanation;
   explanation.num_threads = problem.threading.num_threads;
@@ -191,9 +184,9 @@ nf_explanation dispatch_explain(const Problem& problem, const Request& request) 
     set_reason(explanation, "There is no query: batch or a grid axis is 0. No engine runs.");
     return explanation;
   }
-  const Engine& engine = choose_engine(problem, request.engine, Pass::forward);
+  const Engine& engine = choose_engine(request.engine);
   explanation.engine = static_cast<int32_t>(engine.id);
-  engine.explain(problem, request, explanation);
+  engine.explain(problem, request, wanted, explanation);
   return explanation;
 }
 

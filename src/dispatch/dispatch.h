@@ -1,7 +1,7 @@
 // Which engine runs a problem, and why. Faces come here with a validated problem; nothing else calls an engine.
 //
-// `auto` takes the fastest engine that can run the problem and never a slow one: a user who would wait a thousand
-// times longer is told so (Status::unsupported, naming the engine that can) and asks for it by name.
+// `auto` takes the fastest engine and never a slow one: a user who wants to wait a thousand times longer asks for it
+// by name.
 // A problem without queries (batch or a grid axis is 0) succeeds without an engine.
 #pragma once
 
@@ -28,14 +28,15 @@ struct Request {
 // Of options that validation has accepted; nullptr gives the defaults.
 Request request_of(const nf_options* options);
 
-// Each throws Error: unsupported where no engine that may be taken can do it.
+// Each throws Error: unsupported where the machine lacks an instruction set or a kernel that is asked for can't do it.
 void dispatch_forward(const Problem& problem, const ForwardOutputs& outputs, const Request& request);
 void dispatch_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
                        const Request& request);
-// Bytes that make request.workspace large enough at any alignment; 0 where the engine needs none.
-size_t dispatch_workspace(const Problem& problem, const Request& request);
-// What dispatch_forward would run. Element pointers are not followed.
-nf_explanation dispatch_explain(const Problem& problem, const Request& request);
+// Bytes that make request.workspace large enough at any alignment; 0 where the engine needs none. wanted: of a
+// backward; none of a forward.
+size_t dispatch_workspace(const Problem& problem, const Request& request, const GradientsWanted& wanted);
+// What dispatch_forward or dispatch_backward would run. Element pointers are not followed.
+nf_explanation dispatch_explain(const Problem& problem, const Request& request, const GradientsWanted& wanted);
 
 const char* engine_name(EngineId engine);         // nullptr if there is no such one
 const char* engine_unavailable(EngineId engine);  // nullptr if it can run on this machine

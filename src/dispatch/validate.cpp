@@ -274,14 +274,23 @@ void refuse_orphan(const char* name, const nf_tensor* gradient, const char* modi
     invalid_argument("gradients.", name, ": must be NULL where ", modifier, " is NULL");
 }
 
-// A gradient is wanted if it is given; it has the shape of its tensor.
-Gradients take_gradients(Outputs& o, const nf_modifiers* modifiers, const nf_gradients& given) {
+void refuse_orphans(const nf_modifiers* modifiers, const nf_gradients& given) {
   const nf_modifiers m = modifiers != nullptr ? *modifiers : nf_modifiers{};
   refuse_orphan("additional_keys", given.additional_keys, "additional_keys", m.additional_keys);
   refuse_orphan("additional_values", given.additional_values, "additional_values", m.additional_values);
   refuse_orphan("key_weights", given.key_weights, "key_weights", m.key_weights);
   refuse_orphan("bias", given.bias, "bias", m.bias);
+}
 
+void require_gradients(const nf_gradients* gradients) {
+  if (gradients == nullptr) invalid_argument("gradients: must not be NULL");
+  if (gradients->struct_size < sizeof(nf_gradients))
+    invalid_argument("gradients.struct_size=", gradients->struct_size, ": must be at least ", sizeof(nf_gradients));
+}
+
+// A gradient is wanted if it is given; it has the shape of its tensor.
+Gradients take_gradients(Outputs& o, const nf_modifiers* modifiers, const nf_gradients& given) {
+  refuse_orphans(modifiers, given);
   const Shape& shape = o.inputs.problem.shape;
   const DTypeRule same = same_dtype(o.inputs.dtype()), parameter = parameter_dtype(o.inputs.dtype());
   constexpr Layout kChannels = Layout::contiguous_channels;
@@ -331,14 +340,25 @@ Problem validate_inputs(const nf_pattern* pattern, const nf_tensor* query, const
   return take_inputs(pattern, query, key, value, modifiers, options, Memory::ignored).problem;
 }
 
+GradientsWanted validate_wanted(const nf_gradients* gradients, const nf_modifiers* modifiers) {
+  require_gradients(gradients);
+  refuse_orphans(modifiers, *gradients);
+  const nf_gradients& g = *gradients;
+  return {g.query != nullptr,
+          g.key != nullptr,
+          g.value != nullptr,
+          g.additional_keys != nullptr,
+          g.additional_values != nullptr,
+          g.key_weights != nullptr,
+          g.bias != nullptr};
+}
+
 Problem validate_backward(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key,
                           const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
                           const nf_tensor* out, const nf_tensor* logsumexp, const nf_tensor* dout,
                           const nf_tensor* dlogsumexp, const nf_gradients* gradients, BackwardInputs& inputs,
                           Gradients& outputs) {
-  if (gradients == nullptr) invalid_argument("gradients: must not be NULL");
-  if (gradients->struct_size < sizeof(nf_gradients))
-    invalid_argument("gradients.struct_size=", gradients->struct_size, ": must be at least ", sizeof(nf_gradients));
+  require_gradients(gradients);
   Arguments a = take_inputs(pattern, query, key, value, modifiers, options, Memory::read);
   const Shape& shape = a.problem.shape;
   const DTypeRule same = same_dtype(a.dtype()), accumulator = accumulator_dtype(a.dtype());

@@ -41,6 +41,9 @@ Problem validate_forward(const nf_pattern* pattern, const nf_tensor* query, cons
 Problem validate_inputs(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key, const nf_tensor* value,
                         const nf_modifiers* modifiers, const nf_options* options);
 
+// Which gradients are asked for; their tensors are not looked at. modifiers may be null.
+GradientsWanted validate_wanted(const nf_gradients* gradients, const nf_modifiers* modifiers);
+
 // For nf_backward. modifiers, options, dlogsumexp and any tensor of gradients may be null.
 Problem validate_backward(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key,
                           const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,

@@ -65,6 +65,8 @@ struct GradientsWanted {
   bool query = false, key = false, value = false, additional_keys = false, additional_values = false,
        key_weights = false, bias = false;
   bool any() const { return query || key || value || additional_keys || additional_values || key_weights || bias; }
+  // Whether any needs the gradient of the logits: values' gradients do not.
+  bool scores() const { return query || key || additional_keys || key_weights || bias; }
   bool operator==(const GradientsWanted&) const = default;
 };
 inline GradientsWanted wanted_of(const Gradients& g) {

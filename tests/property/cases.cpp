@@ -21,7 +21,7 @@ int64_t environment(const char* name, int64_t otherwise) {
 
 void for_cases(double share, double least_ran, const std::function<Outcome(uint64_t seed)>& body) {
   constexpr int kMostReports = 10;
-  const int64_t all = environment("NEARFIELD_PROPERTY_CASES", 20000);
+  const int64_t all = environment("NEARFIELD_PROPERTY_CASES", 32000);
   const int64_t cases = std::max<int64_t>(1, std::llround(share * static_cast<double>(all)));
   const int64_t first = environment("NEARFIELD_PROPERTY_FIRST", 0);
   const auto base_seed = static_cast<uint64_t>(environment("NEARFIELD_PROPERTY_SEED", 1));
@@ -47,11 +47,12 @@ void for_cases(double share, double least_ran, const std::function<Outcome(uint6
   ::testing::Test::RecordProperty("ran", std::to_string(ran));
 }
 
-core::RandomProblem draw(uint64_t seed) {
+core::RandomProblem draw(uint64_t seed, bool gradients) {
   core::RandomProblemOptions options;
   const bool plain = seed % 3 == 0;
   if (plain) options.additional_keys = options.key_mask = options.key_weights = options.bias = options.softcap = false;
-  const bool large = seed % 8 == 0;
+  options.gradients = gradients;
+  const bool large = seed % 8 == 0 && !gradients;
   options.max_pairs = large ? 200000 : 20000;
   options.max_multiplies = large ? 2000000 : 200000;
   return core::RandomProblem(seed, options);

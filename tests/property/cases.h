@@ -1,6 +1,6 @@
 // How the property tests draw their problems and report what fails.
 //
-// Environment: NEARFIELD_PROPERTY_CASES (problems of all tests together, 20000), NEARFIELD_PROPERTY_SEED (1),
+// Environment: NEARFIELD_PROPERTY_CASES (problems of all tests together, 32000), NEARFIELD_PROPERTY_SEED (1),
 // NEARFIELD_PROPERTY_FIRST (0: number of the first problem, to repeat one that failed).
 #pragma once
 
@@ -25,7 +25,8 @@ struct Outcome {
 void for_cases(double share, double least_ran, const std::function<Outcome(uint64_t seed)>& body);
 
 // Problems that the CPU engine is meant to run; mostly small ones, now and then one of many steps and tiles.
-core::RandomProblem draw(uint64_t seed);
+// gradients: with what a backward needs.
+core::RandomProblem draw(uint64_t seed, bool gradients = false);
 
 // One of this machine's instruction sets with one of the kernels.
 cli::CheckSetting random_setting(core::Random& random, int32_t threads);

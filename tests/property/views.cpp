@@ -69,6 +69,21 @@ core::ForwardOutputs image_of(const core::ForwardOutputs& outputs, int64_t batch
   return {image_of(outputs.out, batch), image_of(outputs.logsumexp, batch)};
 }
 
+core::BackwardInputs image_of(const core::BackwardInputs& inputs, int64_t batch) {
+  return {image_of(inputs.out, batch), image_of(inputs.logsumexp, batch), image_of(inputs.dout, batch),
+          image_of(inputs.dlogsumexp, batch)};
+}
+
+core::Gradients image_of(const core::Gradients& g, int64_t batch) {
+  return {image_of(g.query, batch),
+          image_of(g.key, batch),
+          image_of(g.value, batch),
+          image_of(g.additional_keys, batch),
+          image_of(g.additional_values, batch),
+          image_of(g.key_weights, batch),
+          g.bias};
+}
+
 Copy::Copy(const TensorView& from) : view_(from) {
   if (!from) return;
   int64_t elements = 1;

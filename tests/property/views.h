@@ -29,6 +29,8 @@ std::string first_difference(const core::ForwardOutputs& outputs, int rank, cons
 // Image `batch` alone. Shares the memory.
 core::Problem image_of(const core::Problem& problem, int64_t batch);
 core::ForwardOutputs image_of(const core::ForwardOutputs& outputs, int64_t batch);
+core::BackwardInputs image_of(const core::BackwardInputs& inputs, int64_t batch);
+core::Gradients image_of(const core::Gradients& gradients, int64_t batch);
 
 // A contiguous copy, aligned to 64 bytes.
 class Copy {

@@ -111,5 +111,28 @@ TEST(Compare, LogitsBeyondSixteenAllowMore) {
   EXPECT_NE(expected.compare(small.outputs).failure, "");
 }
 
+TEST(Compare, BeyondTheRangeOfFloat16IsInfinite) {
+  double expected_value = -77267;
+  TensorView expected;
+  expected.data = reinterpret_cast<std::byte*>(&expected_value);
+  expected.dtype = DType::float64;
+  expected.rank = 1;
+  expected.sizes[0] = expected.strides[0] = 1;
+  std::byte element[2];
+  TensorView actual = expected;
+  actual.data = element;
+  actual.dtype = DType::float16;
+  const auto agrees = [&](double value) {
+    store_double(element, DType::float16, value);
+    return compare_tensors("x", actual, expected, {.max_error = 1}).failure.empty();
+  };
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  EXPECT_TRUE(agrees(-kInfinity));
+  EXPECT_FALSE(agrees(kInfinity));
+  EXPECT_FALSE(agrees(std::numeric_limits<double>::quiet_NaN()));
+  expected_value = -65000;
+  EXPECT_FALSE(agrees(-kInfinity));
+}
+
 }  // namespace
 }  // namespace nearfield::test

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "engine/cpu/band_workspace.h"
+#include "engine/cpu/band_gradient_workspace.h"
 #include "engine/cpu/driver.h"
 #include "engine/cpu/rates.h"
 #include "plan/cache.h"
@@ -13,6 +13,7 @@ namespace {
 // A slot's memory: the ring should stay in the L2 cache, the scores of one run of queries in L1.
 constexpr int64_t kMostRingBytes = 640 * 1024;
 constexpr int64_t kMostScoreBytes = 64 * 1024;
+constexpr size_t kMostSlotBytes = size_t{1} << 20;
 // 1-D windows have no line to walk to: a longer strip shares more of what it packs.
 constexpr int64_t kStrip1d = 64;
 
@@ -85,6 +86,8 @@ bool choose(const Problem& problem, CpuChoice& choice) {
   constexpr auto kSize = static_cast<int64_t>(sizeof(T));
   if ((extent.slots() * ws.slot.size + ws.additional_size) * kSize > kMostRingBytes) return false;
   if (ws.row * kernels.lanes * kSize > kMostScoreBytes) return false;
+  if (choice.wanted.any()) BandGradientWorkspace<T>(arena, problem, kernels, extent, ws, choice.wanted);
+  if (arena.used() > kMostSlotBytes) return false;
   choice.workspace_per_slot = arena.used();
   choice.heads_together = ws.heads;
 

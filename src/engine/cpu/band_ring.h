@@ -83,7 +83,6 @@ class BandRing {
                      strides_of(tensor).key_line(column, line.plane, line.row));
   }
 
-
   // ---- the ring ----------------------------------------------------------------------------------------------------
 
   void enter(int64_t ring) {
@@ -222,7 +221,7 @@ class BandRing {
   const BandExtent extent_;
   Arena arena_;
   BandWorkspace<T> ws_;
-  Alongside alongside_[4] = {};
+  Alongside alongside_[3] = {};
   int alongside_count_ = 0;
   int64_t positions_ = 0;  // of a packed line, in this column
   int64_t seam_ = 0;       // where these wrap around, else positions_

@@ -46,7 +46,6 @@ inline __attribute__((always_inline)) V dots(const typename V::Scalar* q, const 
   return transpose_reduce(a, [](V m, V n) { return m + n; });
 }
 
-
 // One product of a tile with one of its groups.
 template <class T>
 struct Dots {

@@ -14,7 +14,7 @@ template <class T>
 struct Sums {
   const BandGroup<T>* group = nullptr;
   int64_t queries = 0;
-  const T* weights = nullptr;       // [queries][row], from the group's first line on
+  const T* weights = nullptr;  // [queries][row], from the group's first line on
   int64_t row = 0;
   const T* const* lines = nullptr;  // [group->lines]: [positions][stride]
   int64_t stride = 0;

@@ -18,8 +18,8 @@ class BandWalk : public BandRing<T> {
   using BandRing<T>::BandRing;
 
  protected:
-  using BandRing<T>::problem_, BandRing<T>::modifiers_, BandRing<T>::rank_, BandRing<T>::kernels_,
-      BandRing<T>::extent_, BandRing<T>::ws_, BandRing<T>::query_line, BandRing<T>::upcoming_;
+  using BandRing<T>::problem_, BandRing<T>::modifiers_, BandRing<T>::rank_, BandRing<T>::kernels_, BandRing<T>::extent_,
+      BandRing<T>::ws_, BandRing<T>::query_line, BandRing<T>::upcoming_;
 
   // Query lines [first, end) of the column, plane by plane, row by row. visit(block, kv_head) runs once for each block
   // and head, with ring() and the lines' pointers set; retire(kv_head, tag, slot) before a packed line is forgotten.
@@ -83,8 +83,8 @@ class BandWalk : public BandRing<T> {
     T* rows = ws_.query + r * lanes * ws_.key_stride;
     const TensorView& query = problem_.query;
     kernels_.load_rows(query_line(column, query, heads.batch, head, block.plane, block.row + r), query.dtype,
-                       ws_.query_offsets + t, queries, problem_.shape.head_dim,
-                       static_cast<T>(problem_.scale * kLog2e), rows, ws_.key_stride);
+                       ws_.query_offsets + t, queries, problem_.shape.head_dim, static_cast<T>(problem_.scale * kLog2e),
+                       rows, ws_.key_stride);
     BandTile<T> tile;
     tile.queries = queries;
     tile.query = rows;
@@ -153,7 +153,6 @@ class BandWalk : public BandRing<T> {
     }
     upcoming_ = 0;
   }
-
 };
 
 }  // namespace nearfield::core

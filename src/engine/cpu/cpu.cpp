@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "engine/cpu/driver.h"
+#include "engine/cpu/gradients.h"
 #include "engine/cpu/modifiers.h"
 #include "engine/cpu/rates.h"
 
@@ -40,10 +41,10 @@ std::string describe(const CpuChoice& chosen, const CpuChoice* other, bool force
 // All that a choice depends on, for one (batch, head) on one thread.
 struct ChoiceKey {
   Pattern pattern;
-  int64_t heads_kv = 0, head_dim = 0, head_dim_v = 0;  // heads_kv: for the workspace only
+  int64_t heads = 0, heads_kv = 0, head_dim = 0, head_dim_v = 0;  // heads: for the workspace only
   DType dtype = DType::float32;
   int64_t additional = 0;
-  bool has_bias = false, has_weights = false;
+  bool has_bias = false, has_weights = false, has_softcap = false;
   GradientsWanted wanted;
   Isa isa = Isa::portable;
   CpuKernel kernel = CpuKernel::automatic;
@@ -95,6 +96,7 @@ class ChoiceCache {
 CpuChoice cached_choice(const Problem& problem, Isa isa, CpuKernel kernel, const GradientsWanted& wanted) {
   static auto& cache = *new ChoiceCache;  // never destroyed: threads of the host may outlive exit
   const ChoiceKey key = {.pattern = problem.pattern,
+                         .heads = problem.shape.heads,
                          .heads_kv = problem.shape.heads_kv,
                          .head_dim = problem.shape.head_dim,
                          .head_dim_v = problem.shape.head_dim_v,
@@ -102,6 +104,7 @@ CpuChoice cached_choice(const Problem& problem, Isa isa, CpuKernel kernel, const
                          .additional = problem.shape.additional,
                          .has_bias = is_given(problem.modifiers.bias),
                          .has_weights = is_given(problem.modifiers.key_mask) || is_given(problem.modifiers.key_weights),
+                         .has_softcap = problem.modifiers.softcap != 0,
                          .wanted = wanted,
                          .isa = isa,
                          .kernel = kernel};
@@ -132,9 +135,29 @@ namespace {
 template <class T>
 size_t shared_workspace(const Problem& problem, const GradientsWanted& wanted) {
   Arena arena(nullptr);
-  SharedModifiers<T>(arena, problem, wanted.key_weights);
+  const SharedModifiers<T> modifiers(arena, problem, wanted.key_weights);
+  if (wanted.any()) SharedGradients<T>(arena, problem, wanted, modifiers.bias_head);
   return arena.used();
 }
+
+// The caller's workspace, or one of its own.
+class Workspace {
+ public:
+  Workspace(void* given, size_t size) : memory_(given) {
+    if (given != nullptr) return;
+    own_.reset(std::aligned_alloc(kCacheLine, (size + kCacheLine - 1) / kCacheLine * kCacheLine));
+    if (own_ == nullptr) throw std::bad_alloc();
+    memory_ = own_.get();
+  }
+  void* memory() const { return memory_; }
+
+ private:
+  struct Free {
+    void operator()(void* memory) const { std::free(memory); }
+  };
+  std::unique_ptr<void, Free> own_;
+  void* memory_;
+};
 
 }  // namespace
 
@@ -153,20 +176,16 @@ CpuChoice cpu_choose(const Problem& problem, Isa isa, CpuKernel kernel, const Gr
 }
 
 void cpu_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, void* workspace) {
-  struct Free {
-    void operator()(void* memory) const { std::free(memory); }
-  };
-  std::unique_ptr<void, Free> own;
-  if (workspace == nullptr) {
-    own.reset(std::aligned_alloc(kCacheLine, (choice.workspace() + kCacheLine - 1) / kCacheLine * kCacheLine));
-    if (own == nullptr) throw std::bad_alloc();
-    workspace = own.get();
-  }
-  if (choice.kernel == CpuKernel::band) {
-    band_forward(problem, outputs, choice, workspace);
-  } else {
-    tile_forward(problem, outputs, choice, workspace);
-  }
+  const Workspace memory(workspace, choice.workspace());
+  const auto run = choice.kernel == CpuKernel::band ? band_forward : tile_forward;
+  run(problem, outputs, choice, memory.memory());
+}
+
+void cpu_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
+                  const CpuChoice& choice, void* workspace) {
+  const Workspace memory(workspace, choice.workspace());
+  const auto run = choice.kernel == CpuKernel::band ? band_backward : tile_backward;
+  run(problem, inputs, gradients, choice, memory.memory());
 }
 
 }  // namespace nearfield::core

@@ -41,6 +41,9 @@ CpuChoice cpu_choose(const Problem& problem, Isa isa, CpuKernel kernel, const Gr
 
 // workspace: choice.workspace() bytes, aligned to 64, or nullptr: allocated here.
 void cpu_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, void* workspace);
+// Of a choice with these gradients wanted.
+void cpu_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
+                  const CpuChoice& choice, void* workspace);
 
 // ---- instruction sets --------------------------------------------------------------------------------------------
 

@@ -89,5 +89,10 @@ void tile_choose(const Problem& problem, CpuChoice& choice);
 void tile_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, void* workspace);
 bool band_choose(const Problem& problem, CpuChoice& choice);
 void band_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, void* workspace);
+// The same for choices with gradients wanted.
+void tile_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
+                   const CpuChoice& choice, void* workspace);
+void band_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
+                   const CpuChoice& choice, void* workspace);
 
 }  // namespace nearfield::core

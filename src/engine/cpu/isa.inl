@@ -3,9 +3,9 @@
 // copy that the linker keeps for everybody.
 #pragma once
 
-#include "engine/cpu/band.inl"
+#include "engine/cpu/band_gradients.inl"
 #include "engine/cpu/rows.inl"
-#include "engine/cpu/tile.inl"
+#include "engine/cpu/tile_gradients.inl"
 
 namespace nearfield::core::kernel {
 
@@ -33,8 +33,14 @@ constexpr KernelTable<typename V::Scalar> make_table() {
           .load_rows = load_rows<V>,
           .store_rows = store_rows<V>,
           .transpose_tile = transpose_tile<V>,
+          .add_rows = add_rows<V>,
           .band_tiles = band_tiles<V>,
+          .band_gradients = band_gradients<V>,
           .tile_step = tile_step<V>,
+          .tile_gradients = tile_gradients<V>,
+          .tile_terms = tile_terms<V>,
+          .tile_rows = tile_rows<V>,
+          .all_finite = all_finite<V>,
           .tile_finish = tile_finish<V>,
           .multiply_adds = multiply_adds<V>};
 }

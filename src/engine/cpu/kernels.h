@@ -77,11 +77,11 @@ struct BandTile {
   int64_t upcoming_count = 0;
   int64_t upcoming_rows = 0;  // of all of them
 
-  // Backward only. Here `out` is read, and `logsumexp` (in log2 units; huge where a query sees nothing).
+  // Backward only. Here `logsumexp` is read, in log2 units; huge where a query sees nothing. `out` is not used.
   const T* dout = nullptr;        // [queries][value_stride]
   const T* dlogsumexp = nullptr;  // [lanes]; nullptr: 0
   T* slopes = nullptr;            // scratch [queries][row], with a softcap
-  T* dscores = nullptr;           // scratch [queries][row]
+  T* dscores = nullptr;           // scratch [queries][row]; nullptr: only dvalues is wanted
   T* dquery = nullptr;            // [queries][key_stride]: written; nullptr: not wanted
   T scale = 0;                    // of logits, natural
 };
@@ -103,6 +103,27 @@ struct TileStep {
   T* maximum = nullptr;               // [tile_queries], log2 units; kMaskedScore at first
   T* sum = nullptr;                   // [tile_queries]
   T* accumulator = nullptr;           // [head_dim_v][tile_queries]
+};
+
+// Backward of one step. step: as the forward's, without maximum, sum and accumulator.
+template <class T>
+struct TileGradients {
+  TileStep<T> step;
+  const T* dout = nullptr;              // [head_dim_v][tile_queries]
+  const T* query_rows = nullptr;        // [tile_queries][key_stride], times scale
+  const T* dout_rows = nullptr;         // [tile_queries][value_stride]
+  int64_t key_stride = 0;               // head_dim rounded up to whole vectors
+  int64_t value_stride = 0;             // likewise
+  const T* logsumexp = nullptr;         // [tile_queries], log2 units; huge where a query sees nothing or is not there
+  const T* d = nullptr;                 // [tile_queries]: dout . out - dlogsumexp; not read by tile_terms
+  const T* weightless = nullptr;        // [count]: as in BandGroup; nullptr: there are none
+  T* dscores = nullptr;                 // scratch [count][tile_queries]; nullptr: only dvalues is wanted
+  T* dbias = nullptr;                   // [count][tile_queries]: written, dS; nullptr: not wanted
+  T* dlog_weights = nullptr;            // [count]: written, sums of dS; nullptr: not wanted
+  T* dquery = nullptr;                  // [head_dim][tile_queries]: added to, without scale; nullptr: not wanted
+  std::byte* const* dkeys = nullptr;    // [count] rows of head_dim T's, any alignment: added to, by query_rows;
+                                        // nullptr: not wanted
+  std::byte* const* dvalues = nullptr;  // [count] rows of head_dim_v, likewise
 };
 
 template <class T>
@@ -130,13 +151,20 @@ struct KernelTable {
                      const int64_t* offsets) = nullptr;
   // [tile_queries][stride] rows to [columns][tile_queries]; columns and stride are whole vectors.
   void (*transpose_tile)(const T* rows, int64_t stride, int64_t columns, T* columns_first) = nullptr;
-  // rows[i] of `stride` elements, times `factor`, added to target + offsets[i], its first `columns` elements.
-  void (*add_rows)(const T* rows, int64_t stride, int64_t count, int64_t columns, T factor, T* target,
+  // rows[i] of `stride` elements, times `factor`, added to the `columns` T's at target + offsets[i]. Any alignment.
+  void (*add_rows)(const T* rows, int64_t stride, int64_t count, int64_t columns, T factor, void* target,
                    const int64_t* offsets) = nullptr;
   // count <= kMostBandTiles tiles of the same queries along the line: one `queries`, one set of windows.
   void (*band_tiles)(const BandTile<T>* tiles, int64_t count) = nullptr;
   void (*band_gradients)(const BandTile<T>* tiles, int64_t count) = nullptr;
   void (*tile_step)(const TileStep<T>& step) = nullptr;
+  void (*tile_gradients)(const TileGradients<T>& gradients) = nullptr;
+  // terms[t] += sum over the step's keys of P dP.
+  void (*tile_terms)(const TileGradients<T>& gradients, T* terms) = nullptr;
+  // [columns][tile_queries], times `factor`, to [tile_queries][stride] rows, zero-padded to whole vectors.
+  void (*tile_rows)(const T* columns_first, int64_t columns, T factor, T* rows, int64_t stride) = nullptr;
+  // Whether all elements of `count` rows are finite.
+  bool (*all_finite)(const T* const* rows, int64_t count, int64_t columns) = nullptr;
   // False if an output of a wanted query is not finite: then the tile may have been touched by keys that it does not
   // see (0 * NaN), and must be run again query by query.
   bool (*tile_finish)(const TileFinish<T>& finish) = nullptr;

@@ -3,17 +3,12 @@
 #include <cmath>
 
 namespace nearfield::core {
-namespace {
-
-// The element of a grid tensor (batch, *grid) or table (heads, *axes) at row-major `index` below its first dimension.
 int64_t element_of(const TensorView& tensor, int64_t first, int64_t index) {
   int64_t element = first * tensor.strides[0];
   for (int d = tensor.rank - 1; d >= 1; index /= tensor.sizes[d--])
     element += index % tensor.sizes[d] * tensor.strides[d];
   return element;
 }
-
-}  // namespace
 
 template <class T>
 SharedModifiers<T>::SharedModifiers(Arena& arena, const Problem& problem, bool wants_weights) {

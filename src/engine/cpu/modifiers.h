@@ -35,6 +35,9 @@ struct SharedModifiers {
   const T* weightless_of(int64_t batch) const { return weightless + batch * log_weights_batch; }
 };
 
+// The element of a tensor (first, ...) at row-major `index` of its dimensions below the first.
+int64_t element_of(const TensorView& tensor, int64_t first, int64_t index);
+
 // Views have a rank where they are given, even if their memory is not known (explain).
 inline bool is_given(const TensorView& view) { return view.rank > 0; }
 

@@ -69,6 +69,26 @@ void load_any_rows(const std::byte* source, const int64_t* offsets, int64_t coun
   }
 }
 
+template <class V>
+void add_rows(const typename V::Scalar* rows, int64_t stride, int64_t count, int64_t columns, typename V::Scalar factor,
+              void* target, const int64_t* offsets) {
+  using T = typename V::Scalar;
+  constexpr int64_t W = V::kLanes, size = sizeof(T);
+  const int64_t whole = columns / W * W, tail = columns - whole;
+  const V f = V::set(factor);
+  for (int64_t i = 0; i < count; ++i, rows += stride) {
+    std::byte* to = static_cast<std::byte*>(target) + offsets[i] * size;
+    for (int64_t c = 0; c < whole; c += W)
+      fma(V::load(rows + c), f, V::load_any(to + c * size)).store_any(to + c * size);
+    if (tail != 0) {
+      std::byte last[W * size] = {};
+      std::memcpy(last, to + whole * size, static_cast<size_t>(tail * size));
+      fma(V::load(rows + whole), f, V::load_any(last)).store_any(last);
+      std::memcpy(to + whole * size, last, static_cast<size_t>(tail * size));
+    }
+  }
+}
+
 template <class V, DType D>
 void store_rows_of(const typename V::Scalar* rows, int64_t stride, int64_t count, int64_t columns, std::byte* target,
                    const int64_t* offsets) {

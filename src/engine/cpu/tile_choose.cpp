@@ -1,7 +1,7 @@
 // Which tile shape the tile kernel runs a problem with, and how long it should take.
 #include "engine/cpu/driver.h"
 #include "engine/cpu/rates.h"
-#include "engine/cpu/tile_walk.h"
+#include "engine/cpu/tile_gradient_workspace.h"
 #include "plan/cache.h"
 #include "plan/cost_model.h"
 #include "plan/tiling.h"
@@ -28,9 +28,10 @@ std::vector<double> tile_costs(const Plan& plan) {
 namespace {
 
 template <class T>
-size_t tile_workspace(const Problem& problem, Isa isa) {
+size_t tile_workspace(const Problem& problem, Isa isa, const GradientsWanted& wanted) {
   Arena arena(nullptr);
-  TileWorkspace<T> layout(arena, problem, kernels_of<T>(isa));
+  const TileWorkspace<T> forward(arena, problem, kernels_of<T>(isa));
+  if (wanted.any()) TileGradientWorkspace<T>(arena, problem, kernels_of<T>(isa), forward, wanted);
   return arena.used();
 }
 
@@ -55,8 +56,8 @@ void tile_choose(const Problem& problem, CpuChoice& choice) {
   choice.executed = choice.plan->statistics();
   choice.executed.executed_pairs = choice.executed.visited_keys * lanes;  // idle lanes work too
   choice.predicted_seconds = best.seconds;
-  choice.workspace_per_slot =
-      wide ? tile_workspace<double>(problem, choice.isa) : tile_workspace<float>(problem, choice.isa);
+  choice.workspace_per_slot = wide ? tile_workspace<double>(problem, choice.isa, choice.wanted)
+                                   : tile_workspace<float>(problem, choice.isa, choice.wanted);
 }
 
 }  // namespace nearfield::core

@@ -60,7 +60,8 @@ struct TileWorkspace {
 
 // Memory offsets of a box of tokens, last axis fastest.
 inline int64_t box_offsets(const Plan& plan, const Tile& tile, const int64_t (&first)[kMaxGridRank],
-                    const int64_t (&size)[kMaxGridRank], const int64_t (&strides)[kMaxGridRank], int64_t* offsets) {
+                           const int64_t (&size)[kMaxGridRank], const int64_t (&strides)[kMaxGridRank],
+                           int64_t* offsets) {
   int64_t count = 1;
   offsets[0] = 0;
   for (int a = 0; a < plan.rank(); ++a) {
@@ -134,8 +135,7 @@ class TileWalk {
     const int64_t count = step_offsets(tile, step, key.strides);
     point_at_rows(problem_.key, key.data, count, shape.head_dim, ws_.packed_keys, ws_.key_stride, ws_.keys);
     step_offsets(tile, step, value.strides);
-    point_at_rows(problem_.value, value.data, count, shape.head_dim_v, ws_.packed_values, ws_.value_stride,
-                  ws_.values);
+    point_at_rows(problem_.value, value.data, count, shape.head_dim_v, ws_.packed_values, ws_.value_stride, ws_.values);
     TileStep<T> result = empty_step(count);
     if (!step.full) {
       mark_visible(tile, step);
@@ -248,8 +248,8 @@ class TileWalk {
         for (int64_t t = 0; t < lanes; ++t) {
           const int64_t x = tile.begin(a) + (t < all ? t / inner % queries : 0);
           const int64_t offset = piece.first + y + piece.lap * tile.tables[a]->far - x;
-          axis[y * lanes + t] = static_cast<int32_t>(clamp_to(offset + center, 0, 2 * center) *
-                                                     modifiers_.bias_strides[a]);
+          axis[y * lanes + t] =
+              static_cast<int32_t>(clamp_to(offset + center, 0, 2 * center) * modifiers_.bias_strides[a]);
         }
       for (int64_t i = count - 1; i >= 0; --i)
         for (int64_t y = piece.size - 1; y >= 0; --y)

@@ -1,0 +1,303 @@
+// Drives the band kernel's backward: strips of queries walk over the grid as in the forward; the ring holds, beside
+// each key line, what its keys have gathered, and adds it to the gradients when the line leaves. Neighbouring strips
+// share keys, so strips are coloured, and colours run one after another: the same sums for any number of threads.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "engine/cpu/band_gradient_workspace.h"
+#include "engine/cpu/band_walk.h"
+#include "engine/cpu/driver.h"
+#include "engine/cpu/gradients.h"
+#include "plan/colouring.h"
+
+namespace nearfield::core {
+namespace {
+
+constexpr double kLn2 = 0.69314718055994530942;
+
+template <class T>
+class BandBackward : BandWalk<T> {
+ public:
+  BandBackward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
+               const CpuChoice& choice, const SharedModifiers<T>& modifiers, SharedGradients<T>& sums, void* memory)
+      : BandWalk<T>(problem, choice, modifiers, memory),
+        inputs_(inputs),
+        gradients_(gradients),
+        wanted_(choice.wanted),
+        sums_(sums),
+        own_(this->arena_, problem, kernels_, this->extent_, ws_, choice.wanted) {
+    alongside_[0] = {&problem_.query, ws_.query_offsets};
+    alongside_[1] = {&inputs_.dout, ws_.out_offsets};
+    alongside_[2] = {&gradients_.query, own_.dquery_offsets};
+    alongside_count_ = gradients_.query ? 3 : 2;
+    std::fill_n(own_.additional_from, problem.shape.additional, 0);
+  }
+
+  // A whole column; `number` is the task's, for sums that go in order.
+  void run(const Column& column, const BandHeads& heads, int64_t number) {
+    typename Turnstile::Turn turn(sums_.turnstile, number);
+    start(column, heads);
+    const int64_t group = problem_.shape.heads / problem_.shape.heads_kv;
+    const auto visit = [&](const BandBlock& block, int64_t kv_head) {
+      for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
+        for (int64_t t = 0; t < column.strip->size; t += kernels_.lanes)
+          run_queries(column, block, heads, kv_head, head, t);
+        if (wanted_.bias) keep_bias(head - heads.first * group);
+      }
+    };
+    const auto retire = [&](int64_t kv_head, const LineTag& tag, T* slot) { add_line(column, heads, kv_head, tag, slot); };
+    this->walk(column, heads, 0, column.lines(), visit, retire);
+    hand_in(heads, turn);
+  }
+
+ private:
+  using BandWalk<T>::problem_, BandWalk<T>::modifiers_, BandWalk<T>::rank_, BandWalk<T>::kernels_, BandWalk<T>::ws_,
+      BandWalk<T>::alongside_, BandWalk<T>::alongside_count_, BandWalk<T>::positions_;
+
+  void start(const Column& column, const BandHeads& heads) {
+    this->start_column(column, inputs_.dout);
+    this->load_additional(heads);
+    if (wanted_.query) this->query_offsets(column, gradients_.query, own_.dquery_offsets);
+    const int64_t origin = column.last.table->intervals[static_cast<size_t>(column.strip->begin)].start;
+    for (int64_t p = 0; p < positions_; ++p) {
+      const int64_t token = column.last.far_token(origin + p);
+      if (wanted_.key) own_.dkey_offsets[p] = token * this->strides_of(sums_.dkey).position;
+      if (wanted_.value) own_.dvalue_offsets[p] = token * this->strides_of(sums_.dvalue).position;
+    }
+    const int64_t more = problem_.shape.additional * (ws_.key_stride + ws_.value_stride);
+    for (int64_t kv_head = heads.first; kv_head < heads.end; ++kv_head)
+      std::fill_n(this->additional_of(heads, kv_head) + more, more, T{0});
+    if (!wanted_.bias) return;
+    std::fill_n(own_.block_bias, modifiers_.bias_head, T{0});
+    std::fill_n(own_.task_bias, own_.task_heads * modifiers_.bias_head, 0.0);
+  }
+
+  void run_queries(const Column& column, const BandBlock& block, const BandHeads& heads, int64_t kv_head, int64_t head,
+                   int64_t t) {
+    BandTile<T> tiles[kMostBandTiles];
+    for (int64_t r = 0; r < block.count; ++r) {
+      tiles[r] = this->tile_of(column, block, r, heads, kv_head, head, t);
+      load_outputs(column, block, r, heads.batch, head, t, tiles[r]);
+      point_at_gradients(column, block, r, heads, kv_head, t, tiles[r]);
+    }
+    mark_seen(t, tiles[0].queries);
+    this->share_upcoming(tiles, block.count);
+    kernels_.band_gradients(tiles, block.count);
+    const TensorView& dquery = gradients_.query;
+    for (int64_t r = 0; r < block.count && wanted_.query; ++r)
+      kernels_.store_rows(tiles[r].dquery, ws_.key_stride, tiles[r].queries, problem_.shape.head_dim,
+                          this->query_line(column, dquery, heads.batch, head, block.plane, block.row + r),
+                          dquery.dtype, own_.dquery_offsets + t);
+  }
+
+  // The forward's logsumexp, and gradients of its results. Its out is not read: the kernel has what it stands for.
+  void load_outputs(const Column& column, const BandBlock& block, int64_t r, int64_t batch, int64_t head, int64_t t,
+                    BandTile<T>& tile) {
+    const int64_t lanes = kernels_.lanes, channels = problem_.shape.head_dim_v, stride = ws_.value_stride;
+    const auto line = [&](const TensorView& tensor) {
+      return this->query_line(column, tensor, batch, head, block.plane, block.row + r);
+    };
+    T* dout = own_.dout + r * lanes * stride;
+    kernels_.load_rows(line(inputs_.dout), inputs_.dout.dtype, ws_.out_offsets + t, tile.queries, channels, T{1},
+                       dout, stride);
+    tile.dout = dout;
+    tile.logsumexp = ws_.logsumexp + r * lanes;
+    const auto load = [&](const TensorView& tensor, T* values) {
+      const std::byte* from = line(tensor);
+      const int64_t step = this->strides_of(tensor).position;
+      for (int64_t i = 0; i < tile.queries; ++i) {
+        const int64_t token = column.last.near_token(column.strip->begin + t + i);
+        std::memcpy(values + i, from + token * step * size_of(tensor.dtype), sizeof(T));
+      }
+    };
+    load(inputs_.logsumexp, tile.logsumexp);
+    for (int64_t i = 0; i < tile.queries; ++i) {
+      const bool sees_nothing = std::isinf(tile.logsumexp[i]) && tile.logsumexp[i] < 0;
+      tile.logsumexp[i] = sees_nothing ? -kMaskedScore<T> : tile.logsumexp[i] * static_cast<T>(kLog2e);
+    }
+    if (!inputs_.dlogsumexp) return;
+    T* dlogsumexp = own_.dlogsumexp + r * lanes;
+    load(inputs_.dlogsumexp, dlogsumexp);
+    tile.dlogsumexp = dlogsumexp;
+  }
+
+  void point_at_gradients(const Column& column, const BandBlock& block, int64_t r, const BandHeads& heads,
+                          int64_t kv_head, int64_t t, BandTile<T>& tile) {
+    const int64_t lanes = kernels_.lanes, first = r * this->extent_.lines();
+    const SlotLayout& slot = ws_.slot;
+    tile.scale = static_cast<T>(problem_.scale);
+    if (own_.slopes != nullptr) tile.slopes = own_.slopes + r * lanes * ws_.row;
+    if (own_.dscores != nullptr) tile.dscores = own_.dscores + r * lanes * ws_.row;
+    if (wanted_.query) tile.dquery = own_.dquery + r * lanes * ws_.key_stride;
+    BandGroup<T>& group = tile.groups[0];
+    for (int64_t i = 0; i < group.lines; ++i) {
+      T* packed = const_cast<T*>(group.keys[i]);  // the ring is this object's own
+      own_.dkeys[first + i] = packed + slot.dkeys;
+      own_.dvalues[first + i] = packed + slot.dvalues;
+      own_.dlog_weights[first + i] = packed + slot.dlog_weights;
+    }
+    group.seen_from = own_.seen_from;
+    group.seen_to = own_.seen_to;
+    if (wanted_.key) group.dkeys = own_.dkeys + first;
+    if (wanted_.value) group.dvalues = own_.dvalues + first;
+    if (wanted_.key_weights) group.dlog_weights = own_.dlog_weights + first;
+    if (modifiers_.weightless != nullptr) group.weightless = ws_.weightless + first;
+    if (wanted_.bias) {
+      this->point_at_bias(column, block, r, own_.block_bias, t, own_.dbias + first);
+      group.dbias = own_.dbias + first;
+    }
+    if (tile.group_count == 1) return;
+    BandGroup<T>& more = tile.groups[1];
+    const int64_t count = problem_.shape.additional, ring = kv_head - heads.first;
+    own_.dadditional[2 * ring] = this->additional_of(heads, kv_head) + count * (ws_.key_stride + ws_.value_stride);
+    own_.dadditional[2 * ring + 1] = own_.dadditional[2 * ring] + count * ws_.key_stride;
+    more.seen_from = own_.additional_from;
+    more.seen_to = own_.additional_to;
+    if (wanted_.additional_keys) more.dkeys = own_.dadditional + 2 * ring;
+    if (wanted_.additional_values) more.dvalues = own_.dadditional + 2 * ring + 1;
+  }
+
+  // Which of the queries t .. t + queries see each position: the transpose of their windows.
+  void mark_seen(int64_t t, int64_t queries) {
+    const int32_t *begin = ws_.begin + t, *end = ws_.end + t;
+    int32_t from = 0, to = 0;
+    for (int32_t p = begin[0]; p < end[queries - 1]; ++p) {
+      while (from < queries && end[from] <= p) ++from;
+      while (to < queries && begin[to] <= p) ++to;
+      own_.seen_from[p] = from;
+      own_.seen_to[p] = std::max(from, to);
+    }
+    std::fill_n(own_.additional_to, problem_.shape.additional, static_cast<int32_t>(queries));
+  }
+
+  // A key line leaves the ring.
+  void add_line(const Column& column, const BandHeads& heads, int64_t kv_head, const LineTag& tag, T* packed) {
+    const SlotLayout& slot = ws_.slot;
+    if (slot.log_weights >= 0) blank_absent_keys(packed);
+    const auto add = [&](const TensorView& sums, const T* rows, int64_t stride, T factor, const int64_t* offsets) {
+      kernels_.add_rows(rows, stride, positions_, sums.sizes[rank_ + 2], factor,
+                        this->key_line(column, sums, heads.batch, kv_head, tag), offsets);
+    };
+    // The packed queries hold scale * log2(e).
+    if (wanted_.key) add(sums_.dkey, packed + slot.dkeys, ws_.key_stride, static_cast<T>(kLn2), own_.dkey_offsets);
+    if (wanted_.value) add(sums_.dvalue, packed + slot.dvalues, ws_.value_stride, T{1}, own_.dvalue_offsets);
+    if (!wanted_.key_weights) return;
+    const LineStrides strides(modifiers_.token_strides, rank_);
+    T* target = sums_.dlog_weights +
+                (heads.batch * problem_.shape.heads_kv + kv_head) * problem_.shape.tokens() +
+                strides.key_line(column, tag.plane, tag.row);
+    for (int64_t p = 0; p < positions_; ++p) target[ws_.token_offsets[p]] += packed[slot.dlog_weights + p];
+  }
+
+  // Masked keys, and keys of weight 0, have gradients of exactly 0, even where a query or its dout is not finite.
+  void blank_absent_keys(T* packed) {
+    const SlotLayout& slot = ws_.slot;
+    for (int64_t p = 0; p < positions_; ++p) {
+      const bool is_masked = packed[slot.log_weights + p] == kMaskedScore<T>;
+      const bool is_weightless = slot.weightless >= 0 && packed[slot.weightless + p] != 0;
+      if (!is_masked && !is_weightless) continue;
+      if (slot.dkeys >= 0) std::fill_n(packed + slot.dkeys + p * ws_.key_stride, ws_.key_stride, T{0});
+      if (slot.dvalues >= 0) std::fill_n(packed + slot.dvalues + p * ws_.value_stride, ws_.value_stride, T{0});
+      if (is_masked && slot.dlog_weights >= 0) packed[slot.dlog_weights + p] = 0;
+    }
+  }
+
+  // float sums of one block are added up in double.
+  void keep_bias(int64_t task_head) {
+    double* kept = own_.task_bias + task_head * modifiers_.bias_head;
+    for (int64_t i = 0; i < modifiers_.bias_head; ++i) kept[i] += static_cast<double>(own_.block_bias[i]);
+    std::fill_n(own_.block_bias, modifiers_.bias_head, T{0});
+  }
+
+  // What the task has summed over its queries.
+  void hand_in(const BandHeads& heads, const typename Turnstile::Turn& turn) {
+    const Shape& shape = problem_.shape;
+    if (!wanted_.bias && !wanted_.additional_keys && !wanted_.additional_values) return;
+    turn.wait();
+    const int64_t group = shape.heads / shape.heads_kv, more = shape.additional;
+    if (wanted_.bias) {
+      double* total = sums_.dbias + heads.first * group * modifiers_.bias_head;
+      const int64_t entries = (heads.end - heads.first) * group * modifiers_.bias_head;
+      for (int64_t i = 0; i < entries; ++i) total[i] += own_.task_bias[i];
+    }
+    for (int64_t kv_head = heads.first; kv_head < heads.end; ++kv_head) {
+      const T* keys = this->additional_of(heads, kv_head) + more * (ws_.key_stride + ws_.value_stride);
+      const int64_t first = (heads.batch * shape.heads_kv + kv_head) * more;
+      const auto add = [&](double* total, const T* rows, int64_t stride, int64_t channels, double factor) {
+        for (int64_t i = 0; i < more; ++i)
+          for (int64_t c = 0; c < channels; ++c)
+            total[(first + i) * channels + c] += factor * static_cast<double>(rows[i * stride + c]);
+      };
+      if (wanted_.additional_keys) add(sums_.dadditional_keys, keys, ws_.key_stride, shape.head_dim, kLn2);
+      if (wanted_.additional_values)
+        add(sums_.dadditional_values, keys + more * ws_.key_stride, ws_.value_stride, shape.head_dim_v, 1);
+    }
+  }
+
+  const BackwardInputs& inputs_;
+  const Gradients& gradients_;
+  const GradientsWanted wanted_;
+  SharedGradients<T>& sums_;
+  BandGradientWorkspace<T> own_;
+};
+
+// The columns of one (batch, head), by colour.
+std::vector<std::vector<int64_t>> columns_by_colour(const Plan& plan) {
+  const PlanAxis& axis = plan.axis(plan.rank() - 1);
+  std::vector<int32_t> colours[2];
+  for (int kind = 0; kind < 2; ++kind) colours[kind] = colour_tiles(axis.tables[kind], axis.wraps);
+  std::vector<std::vector<int64_t>> columns;
+  for (int64_t i = 0; i < column_count(plan); ++i) {
+    const Column column = column_at(plan, i);
+    const auto& own = colours[column.last.table == &axis.tables[0] ? 0 : 1];
+    const auto colour = static_cast<size_t>(own[static_cast<size_t>(column.strip_index)]);
+    if (columns.size() <= colour) columns.resize(colour + 1);
+    columns[colour].push_back(i);
+  }
+  return columns;
+}
+
+template <class T>
+void run_bands(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
+               const CpuChoice& choice, std::byte* workspace) {
+  Arena shared(workspace);
+  SharedModifiers<T> modifiers(shared, problem, choice.wanted.key_weights);
+  SharedGradients<T> sums(shared, problem, choice.wanted, modifiers.bias_head);
+  modifiers.fill(problem);
+  sums.start(problem, gradients);
+  std::byte* slots = workspace + choice.workspace_shared;
+  const int64_t together = choice.heads_together, kv_heads = problem.shape.heads_kv;
+  const int64_t groups = ceil_div(kv_heads, together);
+  int64_t done = 0;
+  for (const std::vector<int64_t>& columns : columns_by_colour(*choice.plan)) {
+    const auto count = static_cast<int64_t>(columns.size()), tasks = problem.shape.batch * groups * count;
+    TaskQueue queue(tasks);
+    parallel_for(problem.threading, std::min<int64_t>(choice.slots, tasks), [&](int64_t slot) {
+      BandBackward<T> backward(problem, inputs, gradients, choice, modifiers, sums,
+                               slots + static_cast<size_t>(slot) * choice.workspace_per_slot);
+      for (int64_t task = 0; queue.next(task);) {
+        const int64_t group = task / count, first = group % groups * together;
+        backward.run(column_at(*choice.plan, columns[static_cast<size_t>(task % count)]),
+                     {group / groups, first, std::min(first + together, kv_heads)}, done + task);
+      }
+    });
+    done += tasks;
+  }
+  sums.finish(problem, gradients, kernels_of<T>(choice.isa));
+}
+
+}  // namespace
+
+void band_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
+                   const CpuChoice& choice, void* workspace) {
+  auto* memory = static_cast<std::byte*>(workspace);
+  if (problem.query.dtype == DType::float64) {
+    run_bands<double>(problem, inputs, gradients, choice, memory);
+  } else {
+    run_bands<float>(problem, inputs, gradients, choice, memory);
+  }
+}
+
+}  // namespace nearfield::core

@@ -1,0 +1,50 @@
+// What the band kernel's backward needs per slot beside what the forward has.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/cpu/band_workspace.h"
+
+namespace nearfield::core {
+
+template <class T>
+struct BandGradientWorkspace {
+  // [rows of a block][...]: rows of queries, scores and pointers to the lines' gradients
+  T *dout, *dlogsumexp, *dquery, *slopes = nullptr, *dscores = nullptr;
+  T **dkeys, **dvalues, **dlog_weights, **dbias, **dadditional;
+  int32_t *seen_from, *seen_to, *additional_from, *additional_to;
+  int64_t *dquery_offsets, *dkey_offsets, *dvalue_offsets;
+  T* block_bias;      // [bias_head]: of one block and head
+  double* task_bias;  // [task_heads][bias_head]
+  int64_t task_heads;
+
+  BandGradientWorkspace(Arena& arena, const Problem& problem, const KernelTable<T>& kernels, const BandExtent& extent,
+                        const BandWorkspace<T>& forward, const GradientsWanted& wanted) {
+    const Shape& shape = problem.shape;
+    const int64_t queries = extent.rows * kernels.lanes, lines = extent.rows * extent.lines();
+    dout = arena.take<T>(queries * forward.value_stride);
+    dlogsumexp = arena.take<T>(queries);
+    dquery = arena.take<T>(wanted.query ? queries * forward.key_stride : 0);
+    if (wanted.scores()) dscores = arena.take<T>(queries * forward.row);
+    if (wanted.scores() && problem.modifiers.softcap != 0) slopes = arena.take<T>(queries * forward.row);
+    dkeys = arena.take<T*>(lines);
+    dvalues = arena.take<T*>(lines);
+    dlog_weights = arena.take<T*>(lines);
+    dbias = arena.take<T*>(lines);
+    dadditional = arena.take<T*>(2 * forward.heads);
+    seen_from = arena.take<int32_t>(extent.positions);
+    seen_to = arena.take<int32_t>(extent.positions);
+    additional_from = arena.take<int32_t>(shape.additional);
+    additional_to = arena.take<int32_t>(shape.additional);
+    dquery_offsets = arena.take<int64_t>(extent.strip);
+    dkey_offsets = arena.take<int64_t>(extent.positions);
+    dvalue_offsets = arena.take<int64_t>(extent.positions);
+    int64_t bias_head = wanted.bias ? 1 : 0;
+    for (int a = 0; wanted.bias && a < shape.rank; ++a) bias_head *= problem.modifiers.bias.sizes[a + 1];
+    task_heads = wanted.bias ? forward.heads * (shape.heads / shape.heads_kv) : 0;
+    block_bias = arena.take<T>(bias_head);
+    task_bias = arena.take<double>(task_heads * bias_head);
+  }
+};
+
+}  // namespace nearfield::core

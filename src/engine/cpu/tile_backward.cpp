@@ -1,0 +1,354 @@
+// Drives the tile kernel's backward: tiles of queries against boxes of keys, whose gradients lie in memory and are
+// added to in place. Slabs of tiles share keys with their neighbours, so slabs are coloured, and colours run one after
+// another: the same sums for any number of threads.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "engine/cpu/driver.h"
+#include "engine/cpu/gradients.h"
+#include "engine/cpu/tile_gradient_workspace.h"
+#include "plan/colouring.h"
+
+namespace nearfield::core {
+namespace {
+
+constexpr double kLn2 = 0.69314718055994530942;
+
+template <class T>
+class TileBackward : TileWalk<T> {
+ public:
+  TileBackward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
+               const CpuChoice& choice, const SharedModifiers<T>& modifiers, SharedGradients<T>& sums, void* memory)
+      : TileWalk<T>(problem, choice, modifiers, memory),
+        inputs_(inputs),
+        gradients_(gradients),
+        wanted_(choice.wanted),
+        sums_(sums),
+        own_(this->arena_, problem, kernels_, ws_, choice.wanted) {}
+
+  // Tiles [first_tile, end_tile) for all heads of a key/value head; `number` is the task's.
+  void run(int64_t batch, int64_t kv_head, int64_t first_tile, int64_t end_tile, int64_t number) {
+    typename Turnstile::Turn turn(sums_.turnstile, number);
+    const Shape& shape = problem_.shape;
+    const int64_t group = shape.heads / shape.heads_kv, channels = shape.head_dim + shape.head_dim_v;
+    std::fill_n(own_.additional, shape.additional * channels, T{0});
+    if (wanted_.bias) std::fill_n(own_.task_bias, group * modifiers_.bias_head, 0.0);
+    for (int64_t member = 0; member < group; ++member)
+      for (int64_t index = first_tile; index < end_tile; ++index) {
+        const Tile tile = plan_.tile(index);
+        plan_.expand(tile, steps_);
+        run_tile(tile, batch, kv_head, kv_head * group + member, member);
+      }
+    hand_in(batch, kv_head, turn);
+  }
+
+ private:
+  using TileWalk<T>::problem_, TileWalk<T>::modifiers_, TileWalk<T>::plan_, TileWalk<T>::kernels_, TileWalk<T>::ws_,
+      TileWalk<T>::steps_;
+
+  void run_tile(const Tile& tile, int64_t batch, int64_t kv_head, int64_t head, int64_t member) {
+    const Shape& shape = problem_.shape;
+    const HeadView query(problem_.query, shape.rank, batch, head);
+    const int64_t lanes = kernels_.tile_queries;
+    const int64_t queries = this->load_tile(query, tile, static_cast<T>(problem_.scale * kLog2e), ws_.key_stride,
+                                            ws_.query_rows, ws_.query);
+    load_outputs(tile, batch, head, queries);
+    // Logits are in log2 units, gradients are not.
+    for (int64_t i = 0; i < lanes * ws_.key_stride; ++i) own_.query_rows[i] = ws_.query_rows[i] * static_cast<T>(kLn2);
+    std::fill_n(own_.dquery, shape.head_dim * lanes, T{0});
+    const bool clean = all_finite(ws_.query_rows, queries, ws_.key_stride) &&
+                       all_finite(own_.dout_rows, queries, ws_.value_stride);
+    const HeadView key(problem_.key, shape.rank, batch, kv_head), value(problem_.value, shape.rank, batch, kv_head);
+    if (wanted_.scores() && has_few_keys()) sum_terms(tile, key, value, batch, kv_head, head);
+    for (const Step& step : steps_) {
+      TileGradients<T> work = gradients_of(this->step_of(tile, step, key, value, batch, head));
+      point_at_gradients(tile, step, batch, kv_head, work);
+      const bool apart = !step.full && !(clean && kernels_.all_finite(ws_.keys, work.step.count, shape.head_dim) &&
+                                         kernels_.all_finite(ws_.values, work.step.count, shape.head_dim_v));
+      if (apart) {
+        run_one_by_one(work, queries, [&] { keep(tile, step, batch, kv_head, member, work); });
+      } else {
+        kernels_.tile_gradients(work);
+        keep(tile, step, batch, kv_head, member, work);
+      }
+    }
+    for (int64_t first = 0; first < shape.additional; first += kStepKeys) {
+      TileGradients<T> work = gradients_of(this->additional_step(first, batch, kv_head));
+      point_at_additional(first, work);
+      kernels_.tile_gradients(work);
+    }
+    if (wanted_.query) store_dquery(tile, batch, head, queries);
+  }
+
+  // With few keys a weight may be near 1, and P dP - P D a small difference: D from an out that was rounded to 16 bits
+  // would be felt. With many it is not, and a second pass would cost.
+  bool has_few_keys() const {
+    return problem_.query.dtype != accumulator_of(problem_.query.dtype) && steps_.size() <= 2;
+  }
+  void sum_terms(const Tile& tile, const HeadView& key, const HeadView& value, int64_t batch, int64_t kv_head,
+                 int64_t head) {
+    std::fill_n(own_.terms, kernels_.tile_queries, T{0});
+    for (const Step& step : steps_) {
+      TileGradients<T> work = gradients_of(this->step_of(tile, step, key, value, batch, head));
+      point_at_gradients(tile, step, batch, kv_head, work);
+      kernels_.tile_terms(work, own_.terms);
+    }
+    for (int64_t first = 0; first < problem_.shape.additional; first += kStepKeys)
+      kernels_.tile_terms(gradients_of(this->additional_step(first, batch, kv_head)), own_.terms);
+    for (int64_t t = 0; t < kernels_.tile_queries; ++t) own_.d[t] = own_.terms[t] - own_.dlogsumexp[t];
+  }
+
+  bool all_finite(const T* rows, int64_t count, int64_t stride) {
+    for (int64_t i = 0; i < count; ++i) own_.row[i] = rows + i * stride;
+    return kernels_.all_finite(own_.row, count, stride);
+  }
+
+  // What the forward has left, and the gradients of it; D of every query.
+  void load_outputs(const Tile& tile, int64_t batch, int64_t head, int64_t queries) {
+    const int rank = problem_.shape.rank;
+    const int64_t lanes = kernels_.tile_queries, stride = ws_.value_stride;
+    this->load_tile(HeadView(inputs_.out, rank, batch, head), tile, T{1}, stride, own_.out_rows, own_.dout);
+    this->load_tile(HeadView(inputs_.dout, rank, batch, head), tile, T{1}, stride, own_.dout_rows, own_.dout);
+    load_scalars(inputs_.logsumexp, tile, batch, head, queries, ws_.logsumexp);
+    for (int64_t t = 0; t < lanes; ++t) {
+      const bool sees_nothing = t >= queries || (std::isinf(ws_.logsumexp[t]) && ws_.logsumexp[t] < 0);
+      ws_.logsumexp[t] = sees_nothing ? -kMaskedScore<T> : ws_.logsumexp[t] * static_cast<T>(kLog2e);
+      own_.dlogsumexp[t] = 0;
+    }
+    if (inputs_.dlogsumexp) load_scalars(inputs_.dlogsumexp, tile, batch, head, queries, own_.dlogsumexp);
+    for (int64_t t = 0; t < lanes; ++t) {
+      T sum = 0;
+      for (int64_t c = 0; c < stride; ++c) sum += own_.dout_rows[t * stride + c] * own_.out_rows[t * stride + c];
+      own_.d[t] = sum - own_.dlogsumexp[t];
+    }
+  }
+
+  void load_scalars(const TensorView& tensor, const Tile& tile, int64_t batch, int64_t head, int64_t queries,
+                    T* values) {
+    int64_t strides[kMaxGridRank] = {};
+    std::copy_n(tensor.strides + 1, plan_.rank(), strides);
+    this->tile_box(tile, strides, ws_.query_offsets);
+    const int64_t base = batch * tensor.strides[0] + head * tensor.strides[plan_.rank() + 1];
+    for (int64_t t = 0; t < queries; ++t)
+      std::memcpy(values + t, tensor.at(base + ws_.query_offsets[t]), sizeof(T));
+  }
+
+  TileGradients<T> gradients_of(const TileStep<T>& step) {
+    TileGradients<T> work;
+    work.step = step;
+    work.step.slopes = own_.slopes;
+    work.dout = own_.dout;
+    work.query_rows = own_.query_rows;
+    work.dout_rows = own_.dout_rows;
+    work.key_stride = ws_.key_stride;
+    work.value_stride = ws_.value_stride;
+    work.logsumexp = ws_.logsumexp;
+    work.d = own_.d;
+    work.dscores = own_.dscores;
+    if (wanted_.query) work.dquery = own_.dquery;
+    return work;
+  }
+
+  // The step's rows of the gradients. Those of absent keys go nowhere.
+  void point_at_gradients(const Tile& tile, const Step& step, int64_t batch, int64_t kv_head, TileGradients<T>& work) {
+    const int64_t count = work.step.count;
+    if (modifiers_.weightless != nullptr) {
+      this->step_offsets(tile, step, modifiers_.token_strides);
+      const T* weightless = modifiers_.weightless_of(batch);
+      for (int64_t i = 0; i < count; ++i) own_.weightless[i] = weightless[ws_.offsets[i]];
+      work.weightless = own_.weightless;
+    }
+    auto* sink = reinterpret_cast<std::byte*>(own_.sink);
+    const auto point = [&](const TensorView& sums, std::byte** rows) {
+      const HeadView head(sums, plan_.rank(), batch, kv_head);
+      this->step_offsets(tile, step, head.strides);
+      for (int64_t i = 0; i < count; ++i) {
+        const bool is_absent =
+            (work.step.log_weights != nullptr && work.step.log_weights[i] == kMaskedScore<T>) ||
+            (work.weightless != nullptr && work.weightless[i] != 0);
+        rows[i] = is_absent ? sink : head.at(ws_.offsets[i]);
+      }
+    };
+    if (wanted_.key) point(sums_.dkey, own_.dkeys), work.dkeys = own_.dkeys;
+    if (wanted_.value) point(sums_.dvalue, own_.dvalues), work.dvalues = own_.dvalues;
+    if (wanted_.bias) work.dbias = own_.dbias;
+    if (wanted_.key_weights) work.dlog_weights = own_.dlog_weights;
+  }
+
+  void point_at_additional(int64_t first, TileGradients<T>& work) {
+    const Shape& shape = problem_.shape;
+    T *keys = own_.additional, *values = keys + shape.additional * shape.head_dim;
+    for (int64_t i = 0; i < work.step.count; ++i) {
+      own_.dkeys[i] = reinterpret_cast<std::byte*>(keys + (first + i) * shape.head_dim);
+      own_.dvalues[i] = reinterpret_cast<std::byte*>(values + (first + i) * shape.head_dim_v);
+    }
+    if (wanted_.additional_keys) work.dkeys = own_.dkeys;
+    if (wanted_.additional_values) work.dvalues = own_.dvalues;
+  }
+
+  // Something is not finite, and some queries do not see it: 0 times it would be NaN. Each query runs alone, the others
+  // blank, and so are the keys that it does not see.
+  template <class Keep>
+  void run_one_by_one(TileGradients<T>& work, int64_t queries, Keep keep_sums) {
+    const TileGradients<T> all = work;
+    const int64_t lanes = kernels_.tile_queries, count = all.step.count;
+    auto* sink = reinterpret_cast<std::byte*>(own_.sink);
+    for (int64_t t = 0; t < queries; ++t) {
+      const auto isolate = [&](const T* rows, int64_t stride, T* alone, T* columns_first) {
+        std::fill_n(alone, lanes * stride, T{0});
+        std::copy_n(rows + t * stride, stride, alone + t * stride);
+        kernels_.transpose_tile(alone, stride, stride, columns_first);
+      };
+      isolate(ws_.query_rows, all.key_stride, own_.alone_rows, own_.alone);
+      isolate(all.query_rows, all.key_stride, own_.alone_rows, own_.alone_scaled);
+      isolate(all.dout_rows, all.value_stride, own_.alone_dout_rows, own_.alone_dout);
+      std::fill_n(own_.alone_logsumexp, lanes, -kMaskedScore<T>);
+      own_.alone_logsumexp[t] = all.logsumexp[t];
+      work = all;
+      this->hide_from(t, work.step);
+      for (int64_t i = 0; i < count; ++i) {
+        const bool seen = (all.step.visible[i] >> t & 1) != 0;
+        if (all.dkeys != nullptr) own_.kept_dkeys[i] = seen ? all.dkeys[i] : sink;
+        if (all.dvalues != nullptr) own_.kept_dvalues[i] = seen ? all.dvalues[i] : sink;
+        ws_.axis_bits[i] = seen ? uint32_t{1} << t : 0;
+      }
+      work.step.visible = ws_.axis_bits;
+      work.step.query = own_.alone;
+      work.query_rows = own_.alone_rows;
+      work.dout = own_.alone_dout;
+      work.dout_rows = own_.alone_dout_rows;
+      work.logsumexp = own_.alone_logsumexp;
+      if (all.dkeys != nullptr) work.dkeys = own_.kept_dkeys;
+      if (all.dvalues != nullptr) work.dvalues = own_.kept_dvalues;
+      if (all.dquery != nullptr) work.dquery = own_.alone_dquery;
+      const int64_t channels = all.step.head_dim;
+      std::copy_n(own_.dquery, channels * lanes, own_.alone_dquery);  // sums go on where they were
+      kernels_.tile_gradients(work);
+      for (int64_t c = 0; c < channels; ++c) own_.dquery[c * lanes + t] = own_.alone_dquery[c * lanes + t];
+      keep_sums();
+    }
+  }
+
+  // What the kernel has summed per key or pair, and not added itself.
+  void keep(const Tile& tile, const Step& step, int64_t batch, int64_t kv_head, int64_t member,
+            const TileGradients<T>& work) {
+    if (work.dbias != nullptr) {
+      double* kept = own_.task_bias + member * modifiers_.bias_head;
+      const int64_t lanes = kernels_.tile_queries;
+      for (int64_t i = 0; i < work.step.count * lanes; ++i)
+        kept[ws_.bias_index[i]] += static_cast<double>(work.dbias[i]);
+    }
+    if (work.dlog_weights == nullptr) return;
+    const int64_t count = this->step_offsets(tile, step, modifiers_.token_strides);
+    T* target = sums_.dlog_weights + (batch * problem_.shape.heads_kv + kv_head) * problem_.shape.tokens();
+    for (int64_t i = 0; i < count; ++i)
+      if (work.step.log_weights[i] != kMaskedScore<T>) target[ws_.offsets[i]] += work.dlog_weights[i];
+  }
+
+  void store_dquery(const Tile& tile, int64_t batch, int64_t head, int64_t queries) {
+    const HeadView dquery(gradients_.query, plan_.rank(), batch, head);
+    kernels_.tile_rows(own_.dquery, problem_.shape.head_dim, static_cast<T>(problem_.scale), own_.dquery_rows,
+                       ws_.key_stride);
+    this->tile_box(tile, dquery.strides, ws_.query_offsets);
+    kernels_.store_rows(own_.dquery_rows, ws_.key_stride, queries, dquery.channels, dquery.data, dquery.dtype,
+                        ws_.query_offsets);
+  }
+
+  // What the task has summed over its queries.
+  void hand_in(int64_t batch, int64_t kv_head, const typename Turnstile::Turn& turn) {
+    const Shape& shape = problem_.shape;
+    if (!wanted_.bias && !wanted_.additional_keys && !wanted_.additional_values) return;
+    turn.wait();
+    const int64_t group = shape.heads / shape.heads_kv;
+    if (wanted_.bias) {
+      double* total = sums_.dbias + kv_head * group * modifiers_.bias_head;
+      for (int64_t i = 0; i < group * modifiers_.bias_head; ++i) total[i] += own_.task_bias[i];
+    }
+    const int64_t first = (batch * shape.heads_kv + kv_head) * shape.additional;
+    const auto add = [&](double* total, const T* rows, int64_t channels) {
+      for (int64_t i = 0; i < shape.additional * channels; ++i)
+        total[first * channels + i] += static_cast<double>(rows[i]);
+    };
+    if (wanted_.additional_keys) add(sums_.dadditional_keys, own_.additional, shape.head_dim);
+    if (wanted_.additional_values)
+      add(sums_.dadditional_values, own_.additional + shape.additional * shape.head_dim, shape.head_dim_v);
+  }
+
+  const BackwardInputs& inputs_;
+  const Gradients& gradients_;
+  const GradientsWanted wanted_;
+  SharedGradients<T>& sums_;
+  TileGradientWorkspace<T> own_;
+};
+
+// Tiles [first, end) of the plan, on a run of the first axis' tiles.
+struct Slab {
+  int64_t first, end;
+};
+
+// A slab is about half as thick as what it sees beyond itself: three colours or so, and not too few tasks.
+std::vector<std::vector<Slab>> slabs_by_colour(const Plan& plan) {
+  const PlanAxis& axis = plan.axis(0);
+  std::vector<std::vector<Slab>> slabs;
+  const int64_t inner = plan.tile_count() / std::max<int64_t>(axis.tiles(), 1);
+  int64_t tile = 0;
+  for (int64_t residue = 0; residue < axis.classes; ++residue) {
+    const AxisTable& table = axis.table(residue);
+    const auto tiles = static_cast<int64_t>(table.tiles.size());
+    const std::vector<int32_t> fine = colour_tiles(table, axis.wraps);
+    const int64_t thickness = std::max<int64_t>(1, (*std::max_element(fine.begin(), fine.end()) + 1) / 2);
+    const std::vector<int32_t> colours = colour_tiles(table, axis.wraps, thickness);
+    for (size_t i = 0; i < colours.size(); ++i) {
+      const int64_t first = static_cast<int64_t>(i) * thickness, end = std::min(first + thickness, tiles);
+      const auto colour = static_cast<size_t>(colours[i]);
+      if (slabs.size() <= colour) slabs.resize(colour + 1);
+      slabs[colour].push_back({(tile + first) * inner, (tile + end) * inner});
+    }
+    tile += tiles;
+  }
+  return slabs;
+}
+
+template <class T>
+void run_tiles(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
+               const CpuChoice& choice, std::byte* workspace) {
+  Arena shared(workspace);
+  SharedModifiers<T> modifiers(shared, problem, choice.wanted.key_weights);
+  SharedGradients<T> sums(shared, problem, choice.wanted, modifiers.bias_head);
+  modifiers.fill(problem);
+  sums.start(problem, gradients);
+  std::byte* slots = workspace + choice.workspace_shared;
+  int64_t done = 0;
+  for (const std::vector<Slab>& slabs : slabs_by_colour(*choice.plan)) {
+    const auto count = static_cast<int64_t>(slabs.size());
+    const int64_t tasks = problem.shape.batch * problem.shape.heads_kv * count;
+    TaskQueue queue(tasks);
+    parallel_for(problem.threading, std::min<int64_t>(choice.slots, tasks), [&](int64_t slot) {
+      TileBackward<T> backward(problem, inputs, gradients, choice, modifiers, sums,
+                               slots + static_cast<size_t>(slot) * choice.workspace_per_slot);
+      for (int64_t task = 0; queue.next(task);) {
+        const Slab& slab = slabs[static_cast<size_t>(task % count)];
+        const int64_t head = task / count;
+        backward.run(head / problem.shape.heads_kv, head % problem.shape.heads_kv, slab.first, slab.end, done + task);
+      }
+    });
+    done += tasks;
+  }
+  sums.finish(problem, gradients, kernels_of<T>(choice.isa));
+}
+
+}  // namespace
+
+void tile_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
+                   const CpuChoice& choice, void* workspace) {
+  auto* memory = static_cast<std::byte*>(workspace);
+  if (problem.query.dtype == DType::float64) {
+    run_tiles<double>(problem, inputs, gradients, choice, memory);
+  } else {
+    run_tiles<float>(problem, inputs, gradients, choice, memory);
+  }
+}
+
+}  // namespace nearfield::core

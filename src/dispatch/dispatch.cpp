@@ -136,7 +136,8 @@ const Engine& choose_engine(const Problem& problem, EngineId wanted, Pass pass) 
     if (obstacle.empty()) return engine;
     obstacles += (obstacles.empty() ? "" : "; ") + obstacle;
   }
-  unsupported(obstacles, way_out(problem, pass));
+  const std::string asked = wanted == EngineId::automatic ? "" : concat("engine=", engine_name(wanted), ": ");
+  unsupported(asked, obstacles, way_out(problem, pass));
 }
 
 bool has_no_query(const Shape& shape) { return shape.batch == 0 || shape.tokens() == 0; }

@@ -156,7 +156,8 @@ Inputs InputArguments::load() const {
   for (const Role& role : kRoles) {
     const std::string& text = this->*role.argument;
     if (!text.empty()) {
-      tensors.emplace(role.name, from_argument(role.name, [&] { return with_contiguous_rows(load_tensor(role, text)); }));
+      tensors.emplace(role.name,
+                      from_argument(role.name, [&] { return with_contiguous_rows(load_tensor(role, text)); }));
       continue;
     }
     const std::optional<std::string> name = common ? find_name(*common, role, input) : std::nullopt;

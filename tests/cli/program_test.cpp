@@ -279,7 +279,8 @@ TEST_F(Program, RefusesBadFiles) {
   const std::string in = path("in.npz");
   std::filesystem::create_directory(path("directory.npy"));
   expect_wrong(
-      {{run({"-i", path("no.npz")}, ""), 1, "input=" + path("no.npz") + ": cannot be opened: No such file or directory"},
+      {{run({"-i", path("no.npz")}, ""), 1,
+        "input=" + path("no.npz") + ": cannot be opened: No such file or directory"},
        {run({"-i", in, "--query", path("no.npy")}, ""), 1,
         "query=" + path("no.npy") + ": cannot be opened: No such file or directory"},
        {run({"-i", in, "--key-mask", path("cut.npy/no.npy")}, ""), 1,

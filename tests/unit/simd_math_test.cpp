@@ -162,7 +162,8 @@ TYPED_TEST(SimdMath, Exp2IsNearlyMonotone) {
       for (int i = 0; i < 40; ++i) {
         const T next = std::nextafter(x, B::top);
         const long double before = static_cast<long double>(exp2(x)), after = static_cast<long double>(exp2(next));
-        ASSERT_TRUE(after >= before * (1 - this->exp2_bound(before))) << hex(x) << ": " << hex(exp2(x)) << ", " << hex(exp2(next));
+        ASSERT_TRUE(after >= before * (1 - this->exp2_bound(before)))
+            << hex(x) << ": " << hex(exp2(x)) << ", " << hex(exp2(next));
         x = next;
       }
     }

@@ -45,15 +45,19 @@ format: ## format the C and C++ files in place
 	@tools/setup.sh lint
 	@git ls-files -z -- '*.c' '*.h' '*.cpp' '*.hpp' '*.inl' | xargs -0 clang-format -i
 
-asan: ## property tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	@$(call sanitized,asan)
+asan: ## unit and property tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@tools/setup.sh test
+	@$(call configure,asan,)
+	@cmake --build --preset asan --target unit_tests property_tests c99_program c11_program
+	@ctest --preset asan --label-regex '^(unit|property)$$'
 
-tsan: ## property tests under ThreadSanitizer
-	@$(call sanitized,tsan)
+tsan: ## property tests and those of the thread pool and the plan cache under ThreadSanitizer
+	@tools/setup.sh test
+	@$(call configure,tsan,)
+	@cmake --build --preset tsan --target unit_tests property_tests
+	@ctest --preset tsan --tests-regex '^(Property|ThreadPool|PlanCache|CachedPlan)\.'
 
 clean: ## remove everything that was built or drawn; .venv stays
 	rm -rf build build-debug build-asan build-tsan build-logs demo-output
 
 configure = cmake --preset $(1) $(2) --log-level=NOTICE
-sanitized = tools/setup.sh test && $(call configure,$(1),) && cmake --build --preset $(1) --target property_tests && \
-  ctest --preset $(1) --label-regex property

@@ -14,6 +14,7 @@
 #include "bench_data.h"
 #include "bench_problem.h"
 #include "bench_report.h"
+#include "bench_rotation.h"
 #include "bench_time.h"
 #include "commands.h"
 #include "progress.h"
@@ -146,21 +147,52 @@ void check_all(const BenchPlan& plan, BenchProblem& problem, std::vector<BenchRe
   }
 }
 
-void time_all(const BenchPlan& plan, BenchProblem& problem, Peaks& peaks, std::vector<BenchResult>& results) {
-  const uint64_t checked = problem.fingerprint();
+// On one set of tensors: from cache, if they fit. The output of every repetition has to be the one that was checked.
+void time_warm(const BenchPlan& plan, BenchProblem& problem, const TimingBudget& budget, uint64_t checked,
+               std::vector<BenchResult>& results) {
   std::vector<std::function<void()>> calls;
   for (const Options& options : plan.options) calls.push_back([&problem, &options] { problem.run(options); });
-  const std::vector<Timing> timings = time_alternately(calls, plan.budget);
+  problem.poison_outputs();
+  const std::vector<Timing> timings = time_alternately(calls, budget, [&](size_t t) {
+    if (problem.fingerprint() != checked) results[t].failure = "FAILED: the output's bits changed while it was timed";
+  });
+  for (size_t t = 0; t < results.size(); ++t) results[t].timing = timings[t];
+}
+
+// On copies in turn, and so from memory.
+void time_cold(const BenchPlan& plan, Rotation& rotation, const TimingBudget& budget, uint64_t checked,
+               std::vector<BenchResult>& results) {
+  // All of them use one rotation: a copy that another number of threads has just used would be warm.
+  std::vector<std::function<void()>> calls;
+  for (const Options& options : plan.options) calls.push_back([&rotation, &options] { rotation.run(options); });
+  const std::vector<Timing> timings = time_alternately(calls, budget);
   for (size_t t = 0; t < results.size(); ++t) {
+    results[t].cold = timings[t];
+    if (!rotation.agrees_with(checked)) results[t].failure = "FAILED: a cold copy's output has other bits";
+  }
+}
+
+void time_all(const BenchPlan& plan, BenchProblem& problem, Peaks& peaks, std::vector<BenchResult>& results) {
+  const uint64_t checked = problem.fingerprint();
+  const int64_t bytes = BenchProblem::bytes(problem.bench_case(), plan.dtype, plan.direction);
+  const int64_t copies = Rotation::copies_for(bytes, available_memory().value_or(0));
+  TimingBudget budget = plan.budget;
+  if (copies > 1) budget.seconds /= 2;
+  time_warm(plan, problem, budget, checked, results);
+  if (copies > 1) {
+    Rotation rotation(problem, copies);
+    time_cold(plan, rotation, budget, checked, results);
+  }
+  for (size_t t = 0; t < results.size(); ++t) {
+    results[t].copies = copies;
+    if (copies == 1) results[t].cold = results[t].timing;
     results[t].explanation = problem.explain(plan.options[t]);
     if (results[t].explanation.useful_pairs != static_cast<double>(useful_pairs(results[t].bench_case)))
       results[t].failure = fmt::format("FAILED: nf_explain counts {} useful pairs, the definition {}",
                                        results[t].explanation.useful_pairs, useful_pairs(results[t].bench_case));
-    results[t].timing = timings[t];
     results[t].useful_flops = useful_flops(results[t].bench_case, plan.direction);
     results[t].peak_gflops = peaks.gflops(results[t].explanation.isa);
-    results[t].speedup = timings[0].median / timings[t].median;
-    if (problem.fingerprint() != checked) results[t].failure = "FAILED: the output's bits changed while it was timed";
+    results[t].speedup = results[0].timing.median / results[t].timing.median;
   }
 }
 
@@ -238,9 +270,12 @@ void add_bench(CLI::App& app) {
   command->add_option("--engine", arguments->engine, engine_names())->capture_default_str();
   command->add_option("--isa", arguments->isa, isa_names())->capture_default_str();
   command->add_option("--kernel", arguments->kernel, kernel_names())->capture_default_str();
-  command->add_option("--seconds", arguments->seconds, "Time for a case at most, but 3 repetitions in any case")
+  command
+      ->add_option("--seconds", arguments->seconds,
+                   "Time for a case at most, but 3 repetitions in any case, warm and cold")
       ->capture_default_str();
-  command->add_option("--repetitions", arguments->repetitions, "Repetitions of a case at most")->capture_default_str();
+  command->add_option("--repetitions", arguments->repetitions, "Repetitions of a case at most, warm and cold each")
+      ->capture_default_str();
   command->add_flag("--json", arguments->json, "Print one JSON object instead of the table");
   command->callback([arguments] { run_bench(*arguments); });
 }

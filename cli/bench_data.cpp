@@ -97,6 +97,12 @@ Buffer::Buffer(int64_t elements, nf_dtype dtype) : elements_(elements), dtype_(d
   memory_.reset(static_cast<std::byte*>(::operator new[](std::max<size_t>(bytes(), 1), kAlignment)));
 }
 
+Buffer Buffer::copy() const {
+  Buffer result(elements_, dtype_);
+  if (memory_ != nullptr) std::memcpy(result.memory_.get(), memory_.get(), bytes());
+  return result;
+}
+
 size_t Buffer::bytes() const {
   return static_cast<size_t>(core::checked_product(elements_, core::size_of(core_dtype(dtype_)), "bytes"));
 }
@@ -162,7 +168,6 @@ std::optional<int64_t> available_memory() {
   const int64_t cached = number_in("/sys/fs/cgroup/memory.stat", "inactive_file").value_or(0);
   const int64_t left = std::max<int64_t>(0, *limit - *used + cached);
   return std::min(available.value_or(left), left);
-  return available;
 }
 
 }  // namespace nearfield::cli

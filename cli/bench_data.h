@@ -16,6 +16,9 @@ class Buffer {
   Buffer() = default;
   Buffer(int64_t elements, nf_dtype dtype);
 
+  // The same values in memory of their own.
+  Buffer copy() const;
+
   void* data() const { return memory_.get(); }
   int64_t elements() const { return elements_; }
   nf_dtype dtype() const { return dtype_; }

@@ -43,6 +43,19 @@ BenchProblem::BenchProblem(const BenchCase& bench_case, nf_dtype dtype, Directio
   logsumexp.poison();
 }
 
+BenchProblem BenchProblem::copy() const {
+  BenchProblem result;
+  result.bench_case_ = bench_case_;
+  result.dtype_ = dtype_;
+  result.direction_ = direction_;
+  result.pattern_ = pattern_;
+  for (Buffer BenchProblem::*tensor :
+       {&BenchProblem::query, &BenchProblem::key, &BenchProblem::value, &BenchProblem::out, &BenchProblem::logsumexp,
+        &BenchProblem::dout, &BenchProblem::dquery, &BenchProblem::dkey, &BenchProblem::dvalue})
+    result.*tensor = (this->*tensor).copy();
+  return result;
+}
+
 Tensor BenchProblem::view(const Buffer& buffer) const {
   std::vector<int64_t> shape = tensor_shape(bench_case_);
   if (&buffer == &logsumexp) shape.pop_back();

@@ -36,6 +36,9 @@ class BenchProblem {
   // Of everything that run() writes.
   uint64_t fingerprint() const;
 
+  // The same tensors in memory of their own, those that backward's prepare() wrote included.
+  BenchProblem copy() const;
+
   // Row-major position on the grid and the rest of a tensor's coordinates, as every Buffer here lies in memory.
   int64_t row(int64_t batch, int64_t token, int64_t head) const {
     return (batch * bench_case_.tokens() + token) * bench_case_.heads_that_run() + head;
@@ -48,13 +51,14 @@ class BenchProblem {
   Buffer dout, dquery, dkey, dvalue;  // backward only
 
  private:
+  BenchProblem() = default;
   Tensor view(const Buffer& buffer) const;
   void forward(const Options& options) const;
 
   BenchCase bench_case_;
-  nf_dtype dtype_;
-  Direction direction_;
-  nf_neighborhood pattern_;
+  nf_dtype dtype_ = NF_FLOAT32;
+  Direction direction_ = Direction::forward;
+  nf_neighborhood pattern_ = {};
 };
 
 struct CheckReport {

@@ -20,6 +20,17 @@ std::string tile_text(const BenchResult& result) {
 // The plan that nf_explain tells of is the forward's.
 bool knows_waste(const BenchResult& result) { return result.direction == Direction::forward; }
 
+// 120 columns.
+constexpr char kRow[] = "{:<14} {:>3} {:<8} {:<6} {:<7} {:>8} {:>6} {:>6} {:>8} {:>6} {:>9} {:>5} {:>7} {:>7} {:>6}\n";
+
+// At most 8 characters below 10^8 ms.
+std::string milliseconds_text(double seconds) {
+  const double ms = seconds * 1e3;
+  return fmt::format("{:.{}f}", ms, ms < 1e3 ? 3 : ms < 1e5 ? 1 : 0);
+}
+
+std::string percent_text(double fraction) { return fmt::format("{:.1f}%", fraction * 100); }
+
 std::string or_unknown(const char* name) { return name == nullptr ? "?" : name; }
 
 Json to_json(const BenchResult& result) {
@@ -40,12 +51,15 @@ Json to_json(const BenchResult& result) {
   json["tile"] = std::vector<int64_t>(result.explanation.tile, result.explanation.tile + result.bench_case.grid.size());
   json["median_ms"] = result.timing.median * 1e3;
   json["spread"] = result.timing.spread;
+  json["cold_median_ms"] = result.cold.median * 1e3;
+  json["cold_copies"] = result.copies;
   json["repetitions"] = result.timing.repetitions;
   json["calls_per_repetition"] = result.timing.calls;
   json["useful_gflops"] = result.useful_gflops();
   json["waste"] = knows_waste(result) ? Json(result.explanation.waste) : Json();
   json["executed_gflops"] = knows_waste(result) ? Json(result.executed_gflops()) : Json();
   json["roofline_fraction"] = result.roofline_fraction();
+  json["cold_roofline_fraction"] = result.cold_roofline_fraction();
   json["speedup"] = result.speedup;
   json["error_max"] = result.check.error_max;
   json["checked_rows"] = result.check.rows;
@@ -68,24 +82,26 @@ void print_machine(const BenchMachine& machine) {
 }
 
 void print_table_head(nf_dtype dtype, Direction direction) {
-  fmt::print("{}, {}; spread = (p90 - p10) / median; roof = useful GFLOP/s / (peak x threads)\n",
+  fmt::print("{}, {}; spread = (p90 - p10) / median; roof = useful GFLOP/s / (peak x threads); cold: from memory\n",
              or_unknown(nf_dtype_name(dtype)), name_of(direction));
-  fmt::print("{:<16} {:>7} {:<9} {:<9} {:<8} {:>10} {:>7} {:>9} {:>6} {:>9} {:>6} {:>9} {:>6}\n", "case", "threads",
-             "isa", "kernel", "tile", "median ms", "spread", "useful GF", "waste", "exec GF", "roof", "error", "speed");
+  fmt::print(kRow, "case", "thr", "isa", "kernel", "tile", "warm ms", "spread", "roof", "cold ms", "roof", "useful GF",
+             "waste", "exec GF", "error", "speed");
 }
 
 void print_result(const BenchResult& result) {
   if (!result.failure.empty()) {
-    fmt::print("{:<16} {:>7} {}\n", result.bench_case.name, result.threads, result.failure);
+    fmt::print("{:<14} {:>3} {}\n", result.bench_case.name, result.threads, result.failure);
   } else {
-    const bool known = knows_waste(result);
-    fmt::print("{:<16} {:>7} {:<9} {:<9} {:<8} {:>10.3f} {:>6.1f}% {:>9.1f} {:>6} {:>9} {:>5.1f}% {:>9.1e} {:>5.2f}x\n",
-               result.bench_case.name, result.threads, or_unknown(nf_isa_name(result.explanation.isa)),
-               or_unknown(nf_kernel_name(result.explanation.kernel)), tile_text(result), result.timing.median * 1e3,
-               result.timing.spread * 100, result.useful_gflops(),
-               known ? fmt::format("{:.2f}", result.explanation.waste) : "-",
-               known ? fmt::format("{:.1f}", result.executed_gflops()) : "-", result.roofline_fraction() * 100,
-               result.check.error_max, result.speedup);
+    const bool knows = knows_waste(result), cold = result.copies > 1;
+    fmt::print(kRow, result.bench_case.name, result.threads, or_unknown(nf_isa_name(result.explanation.isa)),
+               or_unknown(nf_kernel_name(result.explanation.kernel)), tile_text(result),
+               milliseconds_text(result.timing.median), percent_text(result.timing.spread),
+               percent_text(result.roofline_fraction()), cold ? milliseconds_text(result.cold.median) : "-",
+               cold ? percent_text(result.cold_roofline_fraction()) : "-",
+               fmt::format("{:.1f}", result.useful_gflops()),
+               knows ? fmt::format("{:.2f}", result.explanation.waste) : "-",
+               knows ? fmt::format("{:.1f}", result.executed_gflops()) : "-",
+               fmt::format("{:.1e}", result.check.error_max), fmt::format("{:.2f}x", result.speedup));
   }
   std::fflush(stdout);
 }

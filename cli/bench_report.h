@@ -26,14 +26,20 @@ struct BenchResult {
   std::string failure;  // not empty: why there are no numbers
   nf_explanation explanation{};
   CheckReport check;
-  Timing timing;
+  Timing timing;  // warm: one set of tensors
+  Timing cold;    // copies of the tensors in turn; the same as `timing` if there is one
+  int64_t copies = 1;
   double useful_flops = 0;  // of one call
   double peak_gflops = 0;   // of one thread
   double speedup = 1;       // over the first number of threads
 
   double useful_gflops() const { return useful_flops / timing.median * 1e-9; }
   double executed_gflops() const { return useful_gflops() * explanation.waste; }
-  double roofline_fraction() const { return useful_gflops() / (peak_gflops * threads); }
+  double roofline_fraction() const { return roofline_fraction(timing); }
+  double cold_roofline_fraction() const { return roofline_fraction(cold); }
+  double roofline_fraction(const Timing& time) const {
+    return useful_flops / time.median * 1e-9 / (peak_gflops * threads);
+  }
 };
 
 const char* name_of(Direction direction);

@@ -38,14 +38,18 @@ double quantile(std::vector<double> values, double fraction) {
   return values[below] + (place - static_cast<double>(below)) * (values[above] - values[below]);
 }
 
-std::vector<Timing> time_alternately(std::span<const std::function<void()>> subjects, const TimingBudget& budget) {
+std::vector<Timing> time_alternately(std::span<const std::function<void()>> subjects, const TimingBudget& budget,
+                                     const std::function<void(size_t)>& after) {
   const double begin = now();
   std::vector<Timing> timings(subjects.size());
   std::vector<std::vector<double>> samples(subjects.size());
   for (size_t s = 0; s < subjects.size(); ++s) timings[s].calls = warm_up(subjects[s]);
   for (int repetition = 0; repetition < budget.repetitions; ++repetition) {
     if (repetition >= kLeastRepetitions && now() - begin >= budget.seconds) break;
-    for (size_t s = 0; s < subjects.size(); ++s) samples[s].push_back(time_calls(subjects[s], timings[s].calls));
+    for (size_t s = 0; s < subjects.size(); ++s) {
+      samples[s].push_back(time_calls(subjects[s], timings[s].calls));
+      if (after) after(s);
+    }
   }
   for (size_t s = 0; s < subjects.size(); ++s) {
     timings[s].median = quantile(samples[s], 0.5);

@@ -1,6 +1,7 @@
 // Timing of one call or of several alternately.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <span>
 #include <vector>
@@ -23,7 +24,8 @@ struct Timing {
 double quantile(std::vector<double> values, double fraction);
 
 // Warms up, then repeats subject 0, subject 1, ..., subject 0, ... so that a change of the machine's speed meets them
-// alike. One Timing for each.
-std::vector<Timing> time_alternately(std::span<const std::function<void()>> subjects, const TimingBudget& budget);
+// alike. One Timing for each. after(s), if given, follows each repetition of subject s and is not timed.
+std::vector<Timing> time_alternately(std::span<const std::function<void()>> subjects, const TimingBudget& budget,
+                                     const std::function<void(size_t)>& after = {});
 
 }  // namespace nearfield::cli

@@ -51,6 +51,16 @@ OwnedTensor with_contiguous_rows(OwnedTensor tensor) {
   return contiguous ? std::move(tensor) : tensor.in_c_order();
 }
 
+// Calls `read`; what is wrong with a file is told under the name of the argument that named it.
+template <class Read>
+auto from_argument(const char* argument, Read&& read) {
+  try {
+    return read();
+  } catch (const FileError& error) {
+    throw Failure(fmt::format("{}={}", argument, error.what()));
+  }
+}
+
 OwnedTensor load_tensor(const Role& role, const std::string& text) {
   const TensorReference reference = parse_reference(text);
   const std::unique_ptr<TensorFile> file = open_tensor_file(reference.file);
@@ -140,17 +150,19 @@ std::vector<std::filesystem::path> InputArguments::files() const {
 Inputs InputArguments::load() const {
   const Layout parsed_layout = parse_layout(layout);
   const double parsed_softcap = parse_number(softcap, "softcap");
-  const std::unique_ptr<TensorFile> common = input.empty() ? nullptr : open_tensor_file(input);
+  const std::unique_ptr<TensorFile> common =
+      from_argument("input", [&] { return input.empty() ? nullptr : open_tensor_file(input); });
   TensorMap tensors;
   for (const Role& role : kRoles) {
     const std::string& text = this->*role.argument;
     if (!text.empty()) {
-      tensors.emplace(role.name, with_contiguous_rows(load_tensor(role, text)));
+      tensors.emplace(role.name,
+                      from_argument(role.name, [&] { return with_contiguous_rows(load_tensor(role, text)); }));
       continue;
     }
     const std::optional<std::string> name = common ? find_name(*common, role, input) : std::nullopt;
     if (name) {
-      tensors.emplace(role.name, with_contiguous_rows(common->read(*name)));
+      tensors.emplace(role.name, from_argument("input", [&] { return with_contiguous_rows(common->read(*name)); }));
     } else if (role.is_required) {
       throw UsageError(
           fmt::format("{}: is missing: must be given as {} FILE, or by an --input with a tensor '{}' or "

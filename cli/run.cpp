@@ -129,7 +129,11 @@ void run_files(const RunArguments& arguments) {
                       {},      options,        modifiers};
   if (arguments.logsumexp) call.logsumexp = logsumexp_in_heads_last(outputs.at("logsumexp").view(), inputs.layout());
   const double seconds = run_with_progress(call, explanation);
-  write_tensor_file(arguments.out, outputs);
+  try {
+    write_tensor_file(arguments.out, outputs);
+  } catch (const FileError& error) {
+    throw Failure(fmt::format("out={}", error.what()));
+  }
   fmt::print("{}\n", summary(arguments, out, explanation, seconds, useful_flops(call, explanation)));
 }
 

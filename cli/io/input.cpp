@@ -129,7 +129,8 @@ std::vector<std::byte> Input::read_bytes(uint64_t count, std::string_view what) 
 std::unique_ptr<SeekableInput> open_file(const std::filesystem::path& path) {
   std::error_code error;
   const std::filesystem::file_status status = std::filesystem::status(path, error);
-  if (!std::filesystem::exists(status)) throw FileError(path.string(), "cannot be opened: there is no such file");
+  if (!std::filesystem::exists(status))
+    throw FileError(path.string(), fmt::format("cannot be opened: {}", error.message()));
   if (!std::filesystem::is_regular_file(status)) throw FileError(path.string(), "must be a regular file");
   const uint64_t size = std::filesystem::file_size(path, error);
   if (error) throw FileError(path.string(), "cannot be measured: " + error.message());

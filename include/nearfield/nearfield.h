@@ -191,7 +191,8 @@ static inline nf_options nf_default_options(void) {
 
 /* Writes out and, where logsumexp is not NULL, logsumexp = ln(sum of exp(logit)). modifiers and options may be NULL.
  * A query that sees no key has out 0 and logsumexp -inf. A zero-sized batch or grid is no error.
- * An output element may not coincide with an input's or another output's; interleaved views of one buffer are fine. */
+ * An output element may not coincide with an input's or another output's, and none of them may lie in the workspace;
+ * interleaved views of one buffer are fine. */
 NF_API nf_status nf_forward(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key,
                             const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
                             const nf_tensor* out, const nf_tensor* logsumexp);

@@ -305,7 +305,7 @@ int32_t allowed_cores() {
 
 int32_t default_num_threads() {
   const char* text = std::getenv("NEARFIELD_NUM_THREADS");
-  if (text == nullptr) return allowed_cores();
+  if (text == nullptr || *text == '\0') return allowed_cores();
   int32_t value = 0;
   const char* end = text + std::strlen(text);
   const auto [parsed, error] = std::from_chars(text, end, value);

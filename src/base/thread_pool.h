@@ -20,8 +20,8 @@ struct Threading {
 // More threads than this are never run, whatever is asked for.
 inline constexpr int32_t kMaxThreads = 1024;
 
-// NEARFIELD_NUM_THREADS if it is set (an Error unless it is a positive integer), else the cores that this process may
-// use (its affinity mask).
+// NEARFIELD_NUM_THREADS if it is set and not empty (an Error unless it is a positive integer), else the cores that this
+// process may use (its affinity mask).
 int32_t default_num_threads();
 
 // Runs body on at most min(count, threading.num_threads) threads, the caller's among them; which thread runs an index

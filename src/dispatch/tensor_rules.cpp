@@ -1,5 +1,6 @@
 #include "dispatch/tensor_rules.h"
 
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 #include <string>
@@ -119,6 +120,20 @@ void check_outputs(const NamedView* inputs, int input_count, const NamedView* ou
     for (int j = 0; j < input_count; ++j) check_against(inputs[j]);
     for (int j = 0; j < i; ++j) check_against(outputs[j]);
   }
+}
+
+void check_workspace(const void* workspace, size_t size, const NamedView* views, int count) {
+  if (workspace == nullptr || size == 0) return;
+  TensorView bytes;
+  bytes.data = static_cast<std::byte*>(const_cast<void*>(workspace));
+  bytes.dtype = DType::boolean;  // of one byte
+  bytes.rank = 1;
+  bytes.sizes[0] = static_cast<int64_t>(std::min(size, static_cast<size_t>(kMaxSpan)));  // beyond it lies nothing
+  bytes.strides[0] = 1;
+  for (int i = 0; i < count; ++i)
+    if (views[i].view && may_overlap(bytes, views[i].view))
+      invalid_argument("workspace: overlaps ", views[i].name,
+                       ": the workspace must not share memory with an input or an output");
 }
 
 void check_weights(const char* name, const TensorView& weights) {

@@ -1,6 +1,7 @@
 // Rules for one tensor argument: which shape, dtype, strides and memory it must have. Errors as in validate.h.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 
@@ -52,6 +53,10 @@ struct NamedView {
 // Every output's elements have memory of their own, which no input, no other output and no other element shares. Null
 // views are passed over.
 void check_outputs(const NamedView* inputs, int input_count, const NamedView* outputs, int output_count);
+
+// No element of an input or output lies in the caller's workspace of `size` bytes, which the engine overwrites.
+// Neither null views nor a null workspace meet anything.
+void check_workspace(const void* workspace, size_t size, const NamedView* views, int count);
 
 // Every element is finite and >= 0, else an error that names its index.
 void check_weights(const char* name, const TensorView& weights);

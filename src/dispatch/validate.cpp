@@ -83,8 +83,9 @@ constexpr DTypeRule parameter_dtype(DType query) {
 struct Arguments {
   Problem problem;
   Memory memory = Memory::read;
-  TensorView key_weights;  // as given, before its batch is added
-  NamedView views[16];     // inputs
+  TensorView key_weights;               // as given, before its batch is added
+  const nf_options* options = nullptr;  // checked
+  NamedView views[16];                  // inputs
   int count = 0;
 
   DType dtype() const { return problem.query.dtype; }
@@ -245,6 +246,7 @@ Arguments take_inputs(const nf_pattern* pattern, const nf_tensor* query, const n
   a.problem.pattern = validate_pattern(neighborhood, a.problem.shape);
   take_modifiers(a, modifiers);
   take_options(a.problem, options);
+  a.options = options;
   return a;
 }
 
@@ -265,6 +267,10 @@ struct Outputs {
   // What needs the memory's addresses or contents, once all shapes are known to be right.
   void check_memory() const {
     check_outputs(inputs.views, inputs.count, views, count);
+    if (const nf_options* o = inputs.options) {
+      check_workspace(o->workspace, o->workspace_size, inputs.views, inputs.count);
+      check_workspace(o->workspace, o->workspace_size, views, count);
+    }
     check_weights("key_weights", inputs.key_weights);
   }
 };

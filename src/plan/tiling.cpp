@@ -11,6 +11,12 @@ namespace {
 
 using Extents = std::array<int64_t, kMaxGridRank>;
 
+// Of the longest class: that of residue 0.
+template <class Rule>
+int64_t class_length(const Rule& rule, bool of_keys) {
+  return ceil_div(of_keys ? rule.keys : rule.queries, rule.dilation);
+}
+
 // One axis, on its longest class.
 class AxisView {
  public:
@@ -18,8 +24,8 @@ class AxisView {
   AxisView(const AxisRule& rule, bool transposed) : rule_(&rule), transposed_(transposed) {
     std::visit(
         [&](const auto& r) {
-          near_ = ceil_div(transposed ? r.keys : r.queries, r.dilation);
-          far_ = ceil_div(transposed ? r.queries : r.keys, r.dilation);
+          near_ = class_length(r, transposed);
+          far_ = class_length(r, !transposed);
           stride_ = r.stride;
           phase_ = r.phase;
         },
@@ -130,6 +136,10 @@ class Shapes {
 };
 
 }  // namespace
+
+int64_t longest_class(const Pattern& pattern, int axis, bool transposed) {
+  return std::visit([&](const auto& rule) { return class_length(rule, transposed); }, pattern.axes[axis]);
+}
 
 std::vector<TileShape> tile_candidates(const Pattern& pattern, int64_t lanes, int64_t step_keys, bool transposed) {
   if (pattern.rank < 1 || pattern.rank > kMaxGridRank) invalid_argument("rank=", pattern.rank, ": must be 1, 2 or 3");

@@ -16,6 +16,10 @@
 
 namespace nearfield::core {
 
+// Tokens of the longest residue class of an axis: the near tokens that a tile could hold on it at most. Transposed:
+// of keys. 0 <= axis < pattern.rank. 0 if the axis has no tokens.
+int64_t longest_class(const Pattern& pattern, int axis, bool transposed = false);
+
 // lanes: near tokens of a tile at most; step_keys: far tokens of a step at most. Never empty, no duplicates, always in
 // the same order. Errors: invalid_argument if a limit is below 1 or the rank is not 1 to 3.
 std::vector<TileShape> tile_candidates(const Pattern& pattern, int64_t lanes, int64_t step_keys,

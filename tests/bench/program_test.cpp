@@ -4,6 +4,8 @@
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <regex>
+#include <sstream>
 #include <string>
 
 namespace nearfield::cli {
@@ -64,15 +66,44 @@ TEST(BenchProgram, WritesJson) {
   EXPECT_GT(json["machine"]["peak_gflops"].get<double>(), 0);
   ASSERT_EQ(json["results"].size(), 4u);
   for (const auto& result : json["results"]) {
-    for (const char* key :
-         {"name", "dtype", "direction", "threads", "isa", "kernel", "tile", "median_ms", "spread", "useful_gflops",
-          "waste", "executed_gflops", "roofline_fraction", "error_max", "checked_rows"})
+    for (const char* key : {"name", "dtype", "direction", "threads", "isa", "kernel", "tile", "median_ms", "spread",
+                            "useful_gflops", "waste", "executed_gflops", "roofline_fraction", "cold_median_ms",
+                            "cold_roofline_fraction", "cold_copies", "error_max", "checked_rows"})
       EXPECT_TRUE(result.contains(key)) << key;
     EXPECT_GT(result["median_ms"].get<double>(), 0);
+    EXPECT_GT(result["cold_median_ms"].get<double>(), 0);
+    EXPECT_GT(result["cold_copies"].get<int>(), 1);
     EXPECT_GE(result["waste"].get<double>(), 1);
     EXPECT_GE(result["checked_rows"].get<int>(), 400);
   }
   EXPECT_EQ(json["results"][1]["threads"], 2);
+}
+
+// Its tensors alone exceed 64 MiB: every call is cold, and there are no second numbers.
+TEST(BenchProgram, LargeCasesAreColdAnyway) {
+  const Finished table = run("bench --case hdit --seconds 0 --repetitions 1");
+  ASSERT_EQ(table.status, 0) << table.output;
+  EXPECT_TRUE(std::regex_search(last_line(table.output), std::regex("^hdit .* - +- "))) << table.output;
+  const Finished bench = run("bench --case hdit --json --seconds 0 --repetitions 1");
+  ASSERT_EQ(bench.status, 0) << bench.output;
+  const auto result = nlohmann::json::parse(bench.output)["results"][0];
+  EXPECT_EQ(result["cold_copies"], 1);
+  EXPECT_EQ(result["cold_median_ms"], result["median_ms"]);
+  EXPECT_EQ(result["cold_roofline_fraction"], result["roofline_fraction"]);
+}
+
+TEST(BenchProgram, TheTableHas120Columns) {
+  const Finished bench = run("bench --case nat-t4-b1 --case hdit-24 --threads 1,2 --seconds 0 --repetitions 1");
+  ASSERT_EQ(bench.status, 0) << bench.output;
+  std::istringstream lines(bench.output);
+  size_t rows = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const bool is_row = line.starts_with("case ") || line.starts_with("nat-t4-b1 ") || line.starts_with("hdit-24 ");
+    if (!is_row) continue;
+    ++rows;
+    EXPECT_EQ(line.size(), 120u) << line;
+  }
+  EXPECT_EQ(rows, 5u) << bench.output;
 }
 
 TEST(BenchProgram, EveryDTypeIsChecked) {

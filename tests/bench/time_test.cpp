@@ -35,6 +35,20 @@ TEST(BenchTime, SubjectsAlternate) {
   EXPECT_GE(timings[0].median, 0.11);
 }
 
+TEST(BenchTime, TheHookFollowsEachRepetition) {
+  std::string calls;
+  const auto slow = [&](char name) {
+    return [&calls, name] {
+      calls += name;
+      std::this_thread::sleep_for(std::chrono::milliseconds(110));
+    };
+  };
+  const std::function<void()> subjects[] = {slow('a'), slow('b')};
+  const auto after = [&](size_t subject) { calls += subject == 0 ? '0' : '1'; };
+  time_alternately(subjects, {.seconds = 1e9, .repetitions = 2}, after);
+  EXPECT_EQ(calls, "aba0b1a0b1");
+}
+
 TEST(BenchTime, ThreeRepetitionsWhateverTheBudget) {
   int calls = 0;
   const std::function<void()> subjects[] = {[&] {

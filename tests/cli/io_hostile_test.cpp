@@ -252,8 +252,8 @@ TEST(TensorFileErrors, NameTheFile) {
     return "";
   };
   const std::string base = (directory / "").string();
-  EXPECT_EQ(error("no.npy"), base + "no.npy: cannot be opened: there is no such file");
-  EXPECT_EQ(error("no.npz"), base + "no.npz: cannot be opened: there is no such file");
+  EXPECT_EQ(error("no.npy"), base + "no.npy: cannot be opened: No such file or directory");
+  EXPECT_EQ(error("no.npz"), base + "no.npz: cannot be opened: No such file or directory");
   EXPECT_EQ(error("no.txt"), base + "no.txt: extension '.txt': must be .npy, .npz or .safetensors");
   std::filesystem::create_directory(directory / "d.npy");
   EXPECT_EQ(error("d.npy"), base + "d.npy: must be a regular file");

@@ -277,18 +277,27 @@ TEST_F(Program, RefusesBadFiles) {
     return inputs;
   };
   const std::string in = path("in.npz");
+  std::filesystem::create_directory(path("directory.npy"));
   expect_wrong(
-      {{run({"-i", path("no.npz")}, ""), 1, path("no.npz") + ": cannot be opened: there is no such file"},
-       {run({"-i", path("x.txt")}, ""), 1, path("x.txt") + ": extension '.txt': must be .npy, .npz or .safetensors"},
+      {{run({"-i", path("no.npz")}, ""), 1,
+        "input=" + path("no.npz") + ": cannot be opened: No such file or directory"},
+       {run({"-i", in, "--query", path("no.npy")}, ""), 1,
+        "query=" + path("no.npy") + ": cannot be opened: No such file or directory"},
+       {run({"-i", in, "--key-mask", path("cut.npy/no.npy")}, ""), 1,
+        "key_mask=" + path("cut.npy/no.npy") + ": cannot be opened: Not a directory"},
+       {run({"-i", path("x.txt")}, ""), 1,
+        "input=" + path("x.txt") + ": extension '.txt': must be .npy, .npz or .safetensors"},
        {run({"-i", path("cut.npy")}, ""), 2, "query: is missing: must be given as --query FILE, or by an --input"},
-       {run({"-i", in, "--query", path("cut.npy")}, ""), 1, path("cut.npy") + ": magic: the file ends after 6 of 8"},
-       {run({"-i", in, "--query", in + ":z"}, ""), 1, in + ": has no tensor 'z': has 'k', 'q', 'v'"},
-       {run({"-i", in, "--bias", in}, ""), 1, in + ": has no tensor 'bias': has 'k', 'q', 'v'"},
+       {run({"-i", in, "--query", path("cut.npy")}, ""), 1,
+        "query=" + path("cut.npy") + ": magic: the file ends after 6 of 8"},
+       {run({"-i", in, "--query", in + ":z"}, ""), 1, "query=" + in + ": has no tensor 'z': has 'k', 'q', 'v'"},
+       {run({"-i", in, "--bias", in}, ""), 1, "bias=" + in + ": has no tensor 'bias': has 'k', 'q', 'v'"},
        {run({"-i", path("both.npz")}, ""), 2, "query=" + path("both.npz") + ": has both 'query' and 'q'"},
        {run({"-i", path("flat.npz")}, ""), 2, "query: has 2 dimensions: must have 4, 5 or 6"},
        {run({"-i", path("odd.npz")}, ""), 2, "key.sizes[1]=9 (axis 0): must be 8, as in query"},
        {run({"-i", in, "--layout", "nchw"}, ""), 2, "layout=nchw: must be heads-last or heads-first"},
        {run({"-i", in}, in), 2, "out=" + in + ": must not be an input, which it would overwrite"},
+       {run({"-i", in}, path("directory.npy")), 1, "out=" + path("directory.npy") + ": must be a regular file"},
        {run({"-i", in}, path("x.txt")), 2, "out=" + path("x.txt") + ": must end in .npy, .npz or .safetensors"},
        {run({"-i", in, "--lse"}, ""), 2, "out=" + path("out.npy") + ": must be .npz or .safetensors to hold logsumexp"},
        {run({"-i", in}, path("no/x.npy")), 2, "out=" + path("no/x.npy") + ": there is no directory "}});

@@ -198,6 +198,7 @@ TEST(ApiDoc, Options) {
       {kInvalid, forward_after([](Call& c) { c.options.num_threads = -1; })},
       {kInvalid, forward_after([](Call& c) { c.options.reserved = 1; })},
       {kInvalid, forward_after([](Call& c) { c.options.workspace_size = 64; })},
+      {kInvalid, forward_after([](Call& c) { c.options.workspace = c.out.data, c.options.workspace_size = 64; })},
       {kInvalid, with_environment("NEARFIELD_NUM_THREADS", "many")},
       {kInvalid, with_environment("NEARFIELD_ISA", "sse9")},
   });

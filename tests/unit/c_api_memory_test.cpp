@@ -330,6 +330,9 @@ TEST(CApiThreads, ABadEnvironmentIsAnErrorWhereItMatters) {
   EXPECT_EQ(nf_last_error(), message);
   options.num_threads = 1;
   EXPECT_EQ(grid.forward(&options), NF_OK) << nf_last_error();
+  setenv("NEARFIELD_NUM_THREADS", "", 1);
+  EXPECT_GE(nf_default_num_threads(), 1);
+  EXPECT_EQ(grid.forward(nullptr), NF_OK) << nf_last_error();
   before != nullptr ? setenv("NEARFIELD_NUM_THREADS", kept.c_str(), 1) : unsetenv("NEARFIELD_NUM_THREADS");
 }
 

@@ -32,6 +32,22 @@ bool lists(const std::vector<TileShape>& candidates, int64_t a, int64_t b) {
 
 std::vector<int64_t> near_of(const TileShape& shape) { return {shape.near[0], shape.near[1], shape.near[2]}; }
 
+TEST(LongestClass, IsThatOfResidueZero) {
+  for (int64_t length = 0; length < 12; ++length) {
+    for (int64_t dilation = 1; dilation < 14; ++dilation) {
+      const Pattern pattern = pattern_of({axis_of(3, 3), axis_of(length, 3, 1, dilation)});
+      int64_t counted = 0;
+      for (int64_t token = 0; token < length; token += dilation) ++counted;
+      EXPECT_EQ(longest_class(pattern, 1), counted) << length << " tokens, dilation " << dilation;
+      EXPECT_EQ(longest_class(pattern, 0), 3);
+    }
+  }
+  NeighborhoodAxis uneven = axis_of(10, 3);
+  uneven.keys = 7;
+  EXPECT_EQ(longest_class(pattern_of({uneven}), 0), 10);
+  EXPECT_EQ(longest_class(pattern_of({uneven}), 0, true), 7);
+}
+
 TEST(TileCandidates, FollowTheClassLength) {
   const auto dilated = tile_candidates(pattern_of({axis_of(56, 7, 1, 8), axis_of(56, 7, 1, 8)}), 16, 64);
   EXPECT_TRUE(lists(dilated, 2, 7));

@@ -355,7 +355,7 @@ TEST(DefaultNumThreads, ComesFromTheEnvironment) {
 }
 
 TEST(DefaultNumThreads, RefusesAnythingButAPositiveInteger) {
-  for (const std::string value : {"", "0", "-2", "abc", "4x", " 4", "4 ", "2.5", "+4", "2147483648", "0x4"}) {
+  for (const std::string value : {"0", "-2", "abc", "4x", " 4", "4 ", "2.5", "+4", "2147483648", "0x4"}) {
     const Environment environment(value.c_str());
     try {
       default_num_threads();
@@ -365,6 +365,16 @@ TEST(DefaultNumThreads, RefusesAnythingButAPositiveInteger) {
       EXPECT_EQ(error.what(), "NEARFIELD_NUM_THREADS=" + value + ": must be a positive integer");
     }
   }
+}
+
+TEST(DefaultNumThreads, EmptyIsAsIfUnset) {
+  int32_t unset = 0;
+  {
+    const Environment environment(nullptr);
+    unset = default_num_threads();
+  }
+  const Environment environment("");
+  EXPECT_EQ(default_num_threads(), unset);
 }
 
 TEST(DefaultNumThreads, ElseObeysTheAffinityMask) {

@@ -73,6 +73,70 @@ TEST(Validate, OutputsDoNotShareMemory) {
   });
 }
 
+std::string workspace_overlaps(const std::string& name) {
+  return "workspace: overlaps " + name + ": the workspace must not share memory with an input or an output";
+}
+
+void lay_workspace(Call& call, const Owned& tensor, size_t first_byte, size_t size) {
+  call.options.workspace = const_cast<std::byte*>(tensor.memory.data()) + first_byte;
+  call.options.workspace_size = size;
+}
+
+TEST(Validate, TheWorkspaceSharesNoMemory) {
+  struct Place {
+    const char* name;
+    Owned Call::*tensor;
+    Faces faces;
+  };
+  const Place places[] = {{"query", &Call::query, kBoth},
+                          {"key", &Call::key, kBoth},
+                          {"value", &Call::value, kBoth},
+                          {"additional_keys", &Call::additional_keys, kBoth},
+                          {"additional_values", &Call::additional_values, kBoth},
+                          {"key_mask", &Call::key_mask, kBoth},
+                          {"key_weights", &Call::key_weights, kBoth},
+                          {"bias", &Call::bias, kBoth},
+                          {"out", &Call::out, kBoth},
+                          {"logsumexp", &Call::logsumexp, kBoth},
+                          {"dout", &Call::dout, kBackward},
+                          {"dlogsumexp", &Call::dlogsumexp, kBackward},
+                          {"gradients.query", &Call::dquery, kBackward},
+                          {"gradients.key", &Call::dkey, kBackward},
+                          {"gradients.value", &Call::dvalue, kBackward},
+                          {"gradients.additional_keys", &Call::dadditional_keys, kBackward},
+                          {"gradients.additional_values", &Call::dadditional_values, kBackward},
+                          {"gradients.key_weights", &Call::dkey_weights, kBackward},
+                          {"gradients.bias", &Call::dbias, kBackward}};
+  for (const Place& place : places) {
+    SCOPED_TRACE(place.name);
+    const auto at_first_byte = [&](Call& c) { lay_workspace(c, c.*place.tensor, 0, 1); };
+    const auto at_last_byte = [&](Call& c) {
+      lay_workspace(c, c.*place.tensor, (c.*place.tensor).memory.size() - 1, 1);
+    };
+    expect_error(place.faces, workspace_overlaps(place.name), at_first_byte);
+    expect_error(place.faces, workspace_overlaps(place.name), at_last_byte);
+    // A dry run does not look, and a forward is not given the backward's tensors.
+    expect_valid(place.faces == kBoth ? kInputs : kForward, at_first_byte);
+  }
+}
+
+// Elements count, not what lies between them.
+TEST(Validate, TheWorkspaceMayLieBetweenElements) {
+  const auto in_the_gap = [](size_t first_byte, size_t size) {
+    return [=](Call& c) {
+      c.query.make(NF_FLOAT32, {2, 5, 6, 4, 16});
+      c.query.sizes[4] = 8;  // every other 32 bytes
+      lay_workspace(c, c.query, first_byte, size);
+    };
+  };
+  expect_valid(kAll, in_the_gap(32, 32));
+  expect_valid(kAll, in_the_gap(64 * 77 + 32, 32));
+  expect_valid(kAll, in_the_gap(0, 0));
+  expect_error(kBoth, workspace_overlaps("query"), in_the_gap(31, 1));
+  expect_error(kBoth, workspace_overlaps("query"), in_the_gap(32, 33));
+  expect_error(kBoth, workspace_overlaps("query"), in_the_gap(64 * 77 + 32, std::numeric_limits<size_t>::max()));
+}
+
 // dq, dk and dv as slices of one packed buffer, beside q, k and v as slices of another.
 TEST(Validate, SlicesOfOneBufferAreFine) {
   expect_valid(kAll, [](Call& c) {

@@ -317,12 +317,13 @@ TEST(Validate, Options) {
   expect_error(kAll, "options.reserved=1: must be 0", [](Call& c) { c.options.reserved = 1; });
   expect_error(kAll, "workspace_size=64: must be 0 where workspace is NULL",
                [](Call& c) { c.options.workspace_size = 64; });
-  expect_valid(kAll, [](Call& c) {
+  std::byte workspace[64];
+  expect_valid(kAll, [&](Call& c) {
     c.options.engine = NF_ENGINE_CPU;
     c.options.isa = NF_ISA_AVX2;
     c.options.kernel = NF_KERNEL_TILE;
-    c.options.workspace = c.query.data;
-    c.options.workspace_size = 64;
+    c.options.workspace = workspace;
+    c.options.workspace_size = sizeof workspace;
   });
 }
 

@@ -6,6 +6,7 @@
 #include "engine/cpu/driver.h"
 #include "engine/cpu/rates.h"
 #include "plan/cache.h"
+#include "plan/tiling.h"
 
 namespace nearfield::core {
 namespace {
@@ -20,8 +21,7 @@ constexpr int64_t kStrip1d = 64;
 // Strips of about equal length, so that the last one of a class is not a remnant.
 int64_t strip_length(const Problem& problem, int64_t lanes) {
   const int last = problem.shape.rank - 1;
-  const int64_t dilation = std::visit([](const auto& axis) { return axis.dilation; }, problem.pattern.axes[last]);
-  const int64_t length = std::max<int64_t>(1, ceil_div(problem.shape.grid[last], dilation));
+  const int64_t length = std::max<int64_t>(1, longest_class(problem.pattern, last));
   const int64_t longest = last == 0 ? std::max(kStrip1d, lanes) : lanes;
   const int64_t strips = ceil_div(length, longest);
   return last == 0 ? std::min(length, longest) : ceil_div(length, strips);

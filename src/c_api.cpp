@@ -13,7 +13,9 @@
 #include "base/thread_pool.h"
 #include "dispatch/dispatch.h"
 #include "dispatch/validate.h"
+#include "dispatch/validate_merge.h"
 #include "engine/cpu/cpu.h"
+#include "engine/merge/merge.h"
 #include "nearfield/nearfield.h"
 
 namespace core = nearfield::core;
@@ -33,7 +35,8 @@ static_assert(static_cast<int>(core::DType::float64) == NF_FLOAT64 &&
               static_cast<int>(core::DType::bfloat16) == NF_BFLOAT16 &&
               static_cast<int>(core::DType::float16) == NF_FLOAT16 &&
               static_cast<int>(core::DType::boolean) == NF_BOOL);
-static_assert(core::kMaxDims == NF_MAX_DIMS && core::kMaxGridRank == NF_MAX_GRID_RANK);
+static_assert(core::kMaxDims == NF_MAX_DIMS && core::kMaxGridRank == NF_MAX_GRID_RANK &&
+              core::kMaxMergeParts == NF_MAX_MERGE_PARTS);
 
 namespace {
 
@@ -185,6 +188,27 @@ nf_status nf_explain(const nf_pattern* pattern, const nf_tensor* query, const nf
                              ": must be sizeof(nf_explanation) as the caller's header has it");
     const core::Problem problem = core::validate_inputs(pattern, query, key, value, modifiers, options);
     copy_out(core::dispatch_explain(problem, core::request_of(options)), explanation);
+  });
+}
+
+nf_status nf_merge(int32_t count, const nf_merge_part* parts, const nf_options* options, const nf_tensor* out,
+                   const nf_tensor* logsumexp) {
+  return guarded([&] {
+    refuse_unknown_fields(options, "options");
+    core::ForwardOutputs outputs;
+    const core::MergeProblem problem = core::validate_merge(count, parts, options, out, logsumexp, outputs);
+    core::merge_forward(problem, outputs);
+  });
+}
+
+nf_status nf_merge_backward(int32_t count, const nf_merge_part* parts, const nf_options* options, const nf_tensor* dout,
+                            const nf_tensor* dlogsumexp, const nf_merge_part* gradients) {
+  return guarded([&] {
+    refuse_unknown_fields(options, "options");
+    core::MergePart derivatives, wanted[core::kMaxMergeParts];
+    const core::MergeProblem problem =
+        core::validate_merge_backward(count, parts, options, dout, dlogsumexp, gradients, derivatives, wanted);
+    core::merge_backward(problem, derivatives, wanted);
   });
 }
 

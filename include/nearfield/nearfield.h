@@ -221,6 +221,30 @@ NF_API nf_status nf_backward(const nf_pattern* pattern, const nf_tensor* query, 
                              const nf_tensor* out, const nf_tensor* logsumexp, const nf_tensor* dout,
                              const nf_tensor* dlogsumexp, const nf_gradients* gradients);
 
+/* ---- merging ------------------------------------------------------------------------------------------------- */
+
+/* What one attention of several left, each of the same queries over keys of its own; or, for nf_merge_backward, where
+ * its gradients go. */
+#define NF_MAX_MERGE_PARTS 16
+typedef struct nf_merge_part {
+  const nf_tensor* out;       /* (batch, *grid, heads, head_dim_v) */
+  const nf_tensor* logsumexp; /* (batch, *grid, heads) */
+} nf_merge_part;
+
+/* The one softmax over the keys of all parts, 1 to NF_MAX_MERGE_PARTS of them:
+ *   logsumexp = ln(sum_i exp(lse_i))      w_i = exp(lse_i - logsumexp)      out = sum_i w_i out_i
+ * A part of logsumexp -inf counts for nothing, whatever its out holds; if all are, out is 0 and logsumexp -inf. All
+ * tensors have the shapes, and outs the dtype, of parts[0].out; logsumexp may be NULL. Of options, which may be NULL,
+ * the threads are used. Outputs must not share memory with inputs or each other, as in nf_forward. */
+NF_API nf_status nf_merge(int32_t count, const nf_merge_part* parts, const nf_options* options, const nf_tensor* out,
+                          const nf_tensor* logsumexp);
+
+/* Gradients of nf_merge from those of its out and logsumexp (dlogsumexp may be NULL), which nf_backward of each part
+ * takes as its dout and dlogsumexp:  dout_i = w_i dout;  dlse_i = w_i (dout.out_i - dout.out + dlogsumexp). gradients
+ * has `count` entries; a tensor that is NULL is neither computed nor written. A part of logsumexp -inf gets zeros. */
+NF_API nf_status nf_merge_backward(int32_t count, const nf_merge_part* parts, const nf_options* options,
+                                   const nf_tensor* dout, const nf_tensor* dlogsumexp, const nf_merge_part* gradients);
+
 /* ---- what would run, and on what ----------------------------------------------------------------------------- */
 
 typedef struct nf_explanation {

@@ -272,6 +272,45 @@ inline size_t forward_workspace(const nf_pattern* pattern, const Tensor& query, 
   return bytes;
 }
 
+// ---- merging -----------------------------------------------------------------------------------------------------
+
+// What one attention of several left, each of the same queries over keys of its own.
+struct MergePart {
+  Tensor out, logsumexp;
+};
+// Where a part's gradients go; an absent one is not computed.
+struct MergeGradients {
+  std::optional<Tensor> out = {}, logsumexp = {};
+};
+
+namespace detail {
+inline const nf_tensor* pointer(const Tensor& tensor) { return &tensor; }
+template <class Part>
+std::vector<nf_merge_part> lower(ListOf<Part> parts) {
+  std::vector<nf_merge_part> result;
+  for (const Part& part : parts) result.push_back({pointer(part.out), pointer(part.logsumexp)});
+  return result;
+}
+}  // namespace detail
+
+// The one softmax over the keys of all parts: merge({{out_a, lse_a}, {out_b, lse_b}}, out, lse). See nf_merge.
+inline void merge(ListOf<MergePart> parts, const Tensor& out, const std::optional<Tensor>& logsumexp = {},
+                  const Options& options = {}) {
+  const std::vector<nf_merge_part> p = detail::lower(parts);
+  detail::check(nf_merge(static_cast<int32_t>(p.size()), p.data(), &options, &out, detail::pointer(logsumexp)));
+}
+
+// Gradients of each part, from those of merge's out and logsumexp. See nf_merge_backward.
+inline void merge_backward(ListOf<MergePart> parts, const Tensor& dout, ListOf<MergeGradients> gradients,
+                           const std::optional<Tensor>& dlogsumexp = {}, const Options& options = {}) {
+  if (gradients.size() != parts.size())
+    detail::refuse("gradients: has " + std::to_string(gradients.size()) + " values: must have one for each of the " +
+                   std::to_string(parts.size()) + " parts");
+  const std::vector<nf_merge_part> p = detail::lower(parts), g = detail::lower(gradients);
+  detail::check(nf_merge_backward(static_cast<int32_t>(p.size()), p.data(), &options, &dout,
+                                  detail::pointer(dlogsumexp), g.data()));
+}
+
 // ---- the library and the machine ---------------------------------------------------------------------------------
 
 inline std::string_view version() { return nf_version(); }

@@ -12,8 +12,10 @@
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "dispatch/dispatch.h"
+#include "dispatch/ragged.h"
 #include "dispatch/validate.h"
 #include "dispatch/validate_merge.h"
+#include "dispatch/validate_ragged.h"
 #include "engine/cpu/cpu.h"
 #include "engine/merge/merge.h"
 #include "nearfield/nearfield.h"
@@ -188,6 +190,38 @@ nf_status nf_explain(const nf_pattern* pattern, const nf_tensor* query, const nf
                              ": must be sizeof(nf_explanation) as the caller's header has it");
     const core::Problem problem = core::validate_inputs(pattern, query, key, value, modifiers, options);
     copy_out(core::dispatch_explain(problem, core::request_of(options)), explanation);
+  });
+}
+
+nf_status nf_forward_ragged(const nf_pattern* pattern, const nf_ragged* ragged, const nf_tensor* query,
+                            const nf_tensor* key, const nf_tensor* value, const nf_modifiers* modifiers,
+                            const nf_options* options, const nf_tensor* out, const nf_tensor* logsumexp) {
+  return guarded([&] {
+    refuse_unknown_fields(ragged, "ragged");
+    refuse_unknown_fields(modifiers, "modifiers");
+    refuse_unknown_fields(options, "options");
+    core::ForwardOutputs outputs;
+    const core::Ragged pieces =
+        core::validate_forward_ragged(pattern, ragged, query, key, value, modifiers, options, out, logsumexp, outputs);
+    core::dispatch_forward_ragged(pieces, outputs, core::request_of(options));
+  });
+}
+
+nf_status nf_backward_ragged(const nf_pattern* pattern, const nf_ragged* ragged, const nf_tensor* query,
+                             const nf_tensor* key, const nf_tensor* value, const nf_modifiers* modifiers,
+                             const nf_options* options, const nf_tensor* out, const nf_tensor* logsumexp,
+                             const nf_tensor* dout, const nf_tensor* dlogsumexp, const nf_gradients* gradients) {
+  return guarded([&] {
+    refuse_unknown_fields(ragged, "ragged");
+    refuse_unknown_fields(modifiers, "modifiers");
+    refuse_unknown_fields(options, "options");
+    refuse_unknown_fields(gradients, "gradients");
+    core::BackwardInputs inputs;
+    core::Gradients wanted;
+    const core::Ragged pieces =
+        core::validate_backward_ragged(pattern, ragged, query, key, value, modifiers, options, out, logsumexp, dout,
+                                       dlogsumexp, gradients, inputs, wanted);
+    core::dispatch_backward_ragged(pieces, inputs, wanted, core::request_of(options));
   });
 }
 

@@ -221,6 +221,35 @@ NF_API nf_status nf_backward(const nf_pattern* pattern, const nf_tensor* query, 
                              const nf_tensor* out, const nf_tensor* logsumexp, const nf_tensor* dout,
                              const nf_tensor* dlogsumexp, const nf_gradients* gradients);
 
+/* ---- ragged batches --------------------------------------------------------------------------------------------- */
+
+/* Pieces of different sizes in one call: sequences of different lengths, images of different shapes, without padding.
+ * Packed tensors hold them one after the other, (tokens, heads, channels) instead of (batch, *grid, heads, channels):
+ *   query (tokens, heads, head_dim)      key (tokens, heads_kv, head_dim)      value (tokens, heads_kv, head_dim_v)
+ *   out   (tokens, heads, head_dim_v)    logsumexp (tokens, heads)
+ * Piece i has tokens token_offsets[i] to token_offsets[i + 1], a grid of the pattern's rank, row-major; no query sees a
+ * key of another piece. Modifiers: key_mask and key_weights (tokens); additional_keys and additional_values (count, M,
+ * heads_kv, channels); bias and softcap serve all pieces. */
+typedef struct nf_ragged {
+  size_t struct_size;
+  int64_t count;                /* of pieces; 0 is no error, and both lists may then be NULL */
+  const int64_t* token_offsets; /* [count + 1]: first 0, never descending, last the number of tokens */
+  const int64_t* grids;         /* [count][rank]: axes' lengths, 0 included; their product is the piece's tokens */
+} nf_ragged;
+
+/* nf_forward of every piece: the same bits as from one call for each. A rule that one piece breaks (with wrap, dilation
+ * divides the axis) is reported with it: "grids[3][0]=7: ...". options->workspace must be NULL. On any status but NF_OK
+ * and NF_INVALID_ARGUMENT some pieces may have been written. */
+NF_API nf_status nf_forward_ragged(const nf_pattern* pattern, const nf_ragged* ragged, const nf_tensor* query,
+                                   const nf_tensor* key, const nf_tensor* value, const nf_modifiers* modifiers,
+                                   const nf_options* options, const nf_tensor* out, const nf_tensor* logsumexp);
+
+/* nf_backward of every piece, likewise. gradients->bias is the sum over the pieces, added in their order in float64. */
+NF_API nf_status nf_backward_ragged(const nf_pattern* pattern, const nf_ragged* ragged, const nf_tensor* query,
+                                    const nf_tensor* key, const nf_tensor* value, const nf_modifiers* modifiers,
+                                    const nf_options* options, const nf_tensor* out, const nf_tensor* logsumexp,
+                                    const nf_tensor* dout, const nf_tensor* dlogsumexp, const nf_gradients* gradients);
+
 /* ---- merging ------------------------------------------------------------------------------------------------- */
 
 /* What one attention of several left, each of the same queries over keys of its own; or, for nf_merge_backward, where

@@ -252,9 +252,10 @@ NF_API nf_status nf_backward_ragged(const nf_pattern* pattern, const nf_ragged* 
 
 /* ---- merging ------------------------------------------------------------------------------------------------- */
 
+#define NF_MAX_MERGE_PARTS 16
+
 /* What one attention of several left, each of the same queries over keys of its own; or, for nf_merge_backward, where
  * its gradients go. */
-#define NF_MAX_MERGE_PARTS 16
 typedef struct nf_merge_part {
   const nf_tensor* out;       /* (batch, *grid, heads, head_dim_v) */
   const nf_tensor* logsumexp; /* (batch, *grid, heads) */

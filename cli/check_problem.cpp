@@ -8,16 +8,6 @@
 namespace nearfield::cli {
 namespace {
 
-nf_tensor public_tensor(const core::TensorView& view) {
-  nf_tensor tensor{};
-  tensor.data = view.data;
-  tensor.dtype = static_cast<int32_t>(view.dtype);
-  tensor.rank = view.rank;
-  std::copy_n(view.sizes, view.rank, tensor.sizes);
-  std::copy_n(view.strides, view.rank, tensor.strides);
-  return tensor;
-}
-
 // Key weights that all images share have a batch stride of 0 inside and no batch outside.
 core::TensorView without_shared_batch(core::TensorView view, int grid_rank) {
   if (!view || view.rank == grid_rank || view.strides[0] != 0) return view;
@@ -25,20 +15,6 @@ core::TensorView without_shared_batch(core::TensorView view, int grid_rank) {
   std::copy_n(view.sizes + 1, view.rank, view.sizes);
   std::copy_n(view.strides + 1, view.rank, view.strides);
   return view;
-}
-
-nf_neighborhood public_pattern(const core::Pattern& pattern) {
-  int64_t kernel_size[NF_MAX_GRID_RANK] = {};
-  nf_neighborhood result = nf_make_neighborhood(pattern.rank, kernel_size);
-  for (int a = 0; a < pattern.rank; ++a) {
-    const auto& axis = std::get<core::NeighborhoodAxis>(pattern.axes[a]);
-    result.kernel_size[a] = axis.kernel_size;
-    result.stride[a] = axis.stride;
-    result.dilation[a] = axis.dilation;
-    result.is_causal[a] = axis.is_causal ? 1 : 0;
-    result.boundary[a] = static_cast<int32_t>(axis.boundary);
-  }
-  return result;
 }
 
 // nf_modifiers points to tensors; here they live.
@@ -67,6 +43,30 @@ struct PublicModifiers {
 };
 
 }  // namespace
+
+nf_tensor public_tensor(const core::TensorView& view) {
+  nf_tensor tensor{};
+  tensor.data = view.data;
+  tensor.dtype = static_cast<int32_t>(view.dtype);
+  tensor.rank = view.rank;
+  std::copy_n(view.sizes, view.rank, tensor.sizes);
+  std::copy_n(view.strides, view.rank, tensor.strides);
+  return tensor;
+}
+
+nf_neighborhood public_pattern(const core::Pattern& pattern) {
+  int64_t kernel_size[NF_MAX_GRID_RANK] = {};
+  nf_neighborhood result = nf_make_neighborhood(pattern.rank, kernel_size);
+  for (int a = 0; a < pattern.rank; ++a) {
+    const auto& axis = std::get<core::NeighborhoodAxis>(pattern.axes[a]);
+    result.kernel_size[a] = axis.kernel_size;
+    result.stride[a] = axis.stride;
+    result.dilation[a] = axis.dilation;
+    result.is_causal[a] = axis.is_causal ? 1 : 0;
+    result.boundary[a] = static_cast<int32_t>(axis.boundary);
+  }
+  return result;
+}
 
 std::vector<nf_isa> available_isas() {
   std::vector<nf_isa> isas;

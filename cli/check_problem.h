@@ -19,6 +19,10 @@ struct CheckSetting {
 std::vector<nf_isa> available_isas();
 std::string describe(const CheckSetting& setting);  // "--isa avx2 --kernel band --threads 2"
 
+// The library's inner structs as its public ones.
+nf_tensor public_tensor(const core::TensorView& view);
+nf_neighborhood public_pattern(const core::Pattern& pattern);
+
 // What the library said.
 struct CallOutcome {
   nf_status status = NF_OK;

@@ -12,8 +12,12 @@
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "dispatch/dispatch.h"
+#include "dispatch/ragged.h"
 #include "dispatch/validate.h"
+#include "dispatch/validate_merge.h"
+#include "dispatch/validate_ragged.h"
 #include "engine/cpu/cpu.h"
+#include "engine/merge/merge.h"
 #include "nearfield/nearfield.h"
 
 namespace core = nearfield::core;
@@ -33,7 +37,8 @@ static_assert(static_cast<int>(core::DType::float64) == NF_FLOAT64 &&
               static_cast<int>(core::DType::bfloat16) == NF_BFLOAT16 &&
               static_cast<int>(core::DType::float16) == NF_FLOAT16 &&
               static_cast<int>(core::DType::boolean) == NF_BOOL);
-static_assert(core::kMaxDims == NF_MAX_DIMS && core::kMaxGridRank == NF_MAX_GRID_RANK);
+static_assert(core::kMaxDims == NF_MAX_DIMS && core::kMaxGridRank == NF_MAX_GRID_RANK &&
+              core::kMaxMergeParts == NF_MAX_MERGE_PARTS);
 
 namespace {
 
@@ -218,6 +223,59 @@ nf_status nf_explain_backward(const nf_pattern* pattern, const nf_tensor* query,
     if (!wanted.any()) core::invalid_argument("gradients: must ask for one at least, else there is nothing to explain");
     const core::Problem problem = core::validate_inputs(pattern, query, key, value, modifiers, options);
     copy_out(core::dispatch_explain(problem, core::request_of(options), wanted), explanation);
+  });
+}
+
+nf_status nf_forward_ragged(const nf_pattern* pattern, const nf_ragged* ragged, const nf_tensor* query,
+                            const nf_tensor* key, const nf_tensor* value, const nf_modifiers* modifiers,
+                            const nf_options* options, const nf_tensor* out, const nf_tensor* logsumexp) {
+  return guarded([&] {
+    refuse_unknown_fields(ragged, "ragged");
+    refuse_unknown_fields(modifiers, "modifiers");
+    refuse_unknown_fields(options, "options");
+    core::ForwardOutputs outputs;
+    const core::Ragged pieces =
+        core::validate_forward_ragged(pattern, ragged, query, key, value, modifiers, options, out, logsumexp, outputs);
+    core::dispatch_forward_ragged(pieces, outputs, core::request_of(options));
+  });
+}
+
+nf_status nf_backward_ragged(const nf_pattern* pattern, const nf_ragged* ragged, const nf_tensor* query,
+                             const nf_tensor* key, const nf_tensor* value, const nf_modifiers* modifiers,
+                             const nf_options* options, const nf_tensor* out, const nf_tensor* logsumexp,
+                             const nf_tensor* dout, const nf_tensor* dlogsumexp, const nf_gradients* gradients) {
+  return guarded([&] {
+    refuse_unknown_fields(ragged, "ragged");
+    refuse_unknown_fields(modifiers, "modifiers");
+    refuse_unknown_fields(options, "options");
+    refuse_unknown_fields(gradients, "gradients");
+    core::BackwardInputs inputs;
+    core::Gradients wanted;
+    const core::Ragged pieces =
+        core::validate_backward_ragged(pattern, ragged, query, key, value, modifiers, options, out, logsumexp, dout,
+                                       dlogsumexp, gradients, inputs, wanted);
+    core::dispatch_backward_ragged(pieces, inputs, wanted, core::request_of(options));
+  });
+}
+
+nf_status nf_merge(int32_t count, const nf_merge_part* parts, const nf_options* options, const nf_tensor* out,
+                   const nf_tensor* logsumexp) {
+  return guarded([&] {
+    refuse_unknown_fields(options, "options");
+    core::ForwardOutputs outputs;
+    const core::MergeProblem problem = core::validate_merge(count, parts, options, out, logsumexp, outputs);
+    core::merge_forward(problem, outputs);
+  });
+}
+
+nf_status nf_merge_backward(int32_t count, const nf_merge_part* parts, const nf_options* options, const nf_tensor* dout,
+                            const nf_tensor* dlogsumexp, const nf_merge_part* gradients) {
+  return guarded([&] {
+    refuse_unknown_fields(options, "options");
+    core::MergePart derivatives, wanted[core::kMaxMergeParts];
+    const core::MergeProblem problem =
+        core::validate_merge_backward(count, parts, options, dout, dlogsumexp, gradients, derivatives, wanted);
+    core::merge_backward(problem, derivatives, wanted);
   });
 }
 

@@ -229,6 +229,60 @@ NF_API nf_status nf_backward_workspace(const nf_pattern* pattern, const nf_tenso
                                        const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
                                        const nf_gradients* gradients, size_t* bytes);
 
+/* ---- ragged batches --------------------------------------------------------------------------------------------- */
+
+/* Pieces of different sizes in one call: sequences of different lengths, images of different shapes, without padding.
+ * Packed tensors hold them one after the other, (tokens, heads, channels) instead of (batch, *grid, heads, channels):
+ *   query (tokens, heads, head_dim)      key (tokens, heads_kv, head_dim)      value (tokens, heads_kv, head_dim_v)
+ *   out   (tokens, heads, head_dim_v)    logsumexp (tokens, heads)
+ * Piece i has tokens token_offsets[i] to token_offsets[i + 1], a grid of the pattern's rank, row-major; no query sees a
+ * key of another piece. Modifiers: key_mask and key_weights (tokens); additional_keys and additional_values (count, M,
+ * heads_kv, channels); bias and softcap serve all pieces. */
+typedef struct nf_ragged {
+  size_t struct_size;
+  int64_t count;                /* of pieces; 0 is no error, and both lists may then be NULL */
+  const int64_t* token_offsets; /* [count + 1]: first 0, never descending, last the number of tokens */
+  const int64_t* grids;         /* [count][rank]: axes' lengths, 0 included; their product is the piece's tokens */
+} nf_ragged;
+
+/* nf_forward of every piece: the same bits as from one call for each. A rule that one piece breaks (with wrap, dilation
+ * divides the axis) is reported with it: "grids[3][0]=7: ...". options->workspace must be NULL. On any status but NF_OK
+ * and NF_INVALID_ARGUMENT some pieces may have been written. */
+NF_API nf_status nf_forward_ragged(const nf_pattern* pattern, const nf_ragged* ragged, const nf_tensor* query,
+                                   const nf_tensor* key, const nf_tensor* value, const nf_modifiers* modifiers,
+                                   const nf_options* options, const nf_tensor* out, const nf_tensor* logsumexp);
+
+/* nf_backward of every piece, likewise. gradients->bias is the sum over the pieces, added in their order in float64. */
+NF_API nf_status nf_backward_ragged(const nf_pattern* pattern, const nf_ragged* ragged, const nf_tensor* query,
+                                    const nf_tensor* key, const nf_tensor* value, const nf_modifiers* modifiers,
+                                    const nf_options* options, const nf_tensor* out, const nf_tensor* logsumexp,
+                                    const nf_tensor* dout, const nf_tensor* dlogsumexp, const nf_gradients* gradients);
+
+/* ---- merging ------------------------------------------------------------------------------------------------- */
+
+#define NF_MAX_MERGE_PARTS 16
+
+/* What one attention of several left, each of the same queries over keys of its own; or, for nf_merge_backward, where
+ * its gradients go. */
+typedef struct nf_merge_part {
+  const nf_tensor* out;       /* (batch, *grid, heads, head_dim_v) */
+  const nf_tensor* logsumexp; /* (batch, *grid, heads) */
+} nf_merge_part;
+
+/* The one softmax over the keys of all parts, 1 to NF_MAX_MERGE_PARTS of them:
+ *   logsumexp = ln(sum_i exp(lse_i))      w_i = exp(lse_i - logsumexp)      out = sum_i w_i out_i
+ * A part of logsumexp -inf counts for nothing, whatever its out holds; if all are, out is 0 and logsumexp -inf. All
+ * tensors have the shapes, and outs the dtype, of parts[0].out; logsumexp may be NULL. Of options, which may be NULL,
+ * the threads are used. Outputs must not share memory with inputs or each other, as in nf_forward. */
+NF_API nf_status nf_merge(int32_t count, const nf_merge_part* parts, const nf_options* options, const nf_tensor* out,
+                          const nf_tensor* logsumexp);
+
+/* Gradients of nf_merge from those of its out and logsumexp (dlogsumexp may be NULL), which nf_backward of each part
+ * takes as its dout and dlogsumexp:  dout_i = w_i dout;  dlse_i = w_i (dout.out_i - dout.out + dlogsumexp). gradients
+ * has `count` entries; a tensor that is NULL is neither computed nor written. A part of logsumexp -inf gets zeros. */
+NF_API nf_status nf_merge_backward(int32_t count, const nf_merge_part* parts, const nf_options* options,
+                                   const nf_tensor* dout, const nf_tensor* dlogsumexp, const nf_merge_part* gradients);
+
 /* ---- what would run, and on what ----------------------------------------------------------------------------- */
 
 typedef struct nf_explanation {

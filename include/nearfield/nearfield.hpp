@@ -17,120 +17,16 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <initializer_list>
 #include <optional>
-#include <ranges>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <vector>
 
 #include "nearfield/nearfield.h"
+#include "nearfield/tensor.hpp"
 
 namespace nearfield {
-
-class Error : public std::runtime_error {
- public:
-  Error(nf_status status, const std::string& message) : std::runtime_error(message), status_(status) {}
-  nf_status status() const noexcept { return status_; }
-
- private:
-  nf_status status_;
-};
-
-// Numbers for the duration of a call; it owns nothing.
-template <class T>
-class ListOf : public std::span<const T> {
- public:
-  ListOf(std::initializer_list<T> values) : std::span<const T>(values.begin(), values.size()) {}
-  template <std::ranges::contiguous_range Range>
-  requires std::is_convertible_v<const Range&, std::span<const T>> ListOf(const Range& values)
-      : std::span<const T>(values) {}
-};
-
-namespace detail {
-
-inline void check(nf_status status) {
-  if (status != NF_OK) throw Error(status, nf_last_error());
-}
-[[noreturn]] inline void refuse(const std::string& message) { throw Error(NF_INVALID_ARGUMENT, message); }
-
-template <class T>
-constexpr nf_dtype dtype_of() {
-  constexpr bool is_mask = std::is_same_v<T, bool> || std::is_same_v<T, unsigned char>;
-  static_assert(std::is_same_v<T, double> || std::is_same_v<T, float> || is_mask,
-                "Tensor::of takes double, float, bool and unsigned char; give other memory's dtype: Tensor(memory, "
-                "NF_BFLOAT16, shape)");
-  return is_mask ? NF_BOOL : std::is_same_v<T, double> ? NF_FLOAT64 : NF_FLOAT32;
-}
-
-}  // namespace detail
-
-// A strided view of memory that the caller owns. The memory of outputs is written to, be it const or not.
-struct Tensor : nf_tensor {
-  // Row-major.
-  Tensor(const void* memory, nf_dtype type, ListOf<int64_t> shape) : nf_tensor{} {
-    set_shape(memory, type, shape);
-    uint64_t stride = 1;  // unsigned: the call that uses the view refuses sizes that overflow
-    for (int i = this->rank - 1; i >= 0; --i) {
-      strides[i] = static_cast<int64_t>(stride);
-      stride *= static_cast<uint64_t>(sizes[i]);
-    }
-  }
-  // Strides in elements.
-  Tensor(const void* memory, nf_dtype type, ListOf<int64_t> shape, ListOf<int64_t> steps) : nf_tensor{} {
-    set_shape(memory, type, shape);
-    if (steps.size() != shape.size())
-      detail::refuse("strides: has " + std::to_string(steps.size()) + " values: must have one for each of the " +
-                     std::to_string(shape.size()) + " dimensions");
-    for (size_t i = 0; i < steps.size(); ++i) strides[i] = steps[i];
-  }
-  // Row-major, of a pointer. Masks are bool or unsigned char.
-  template <class T>
-  static Tensor of(T* memory, ListOf<int64_t> shape) {
-    return Tensor(memory, detail::dtype_of<std::remove_cv_t<T>>(), shape);
-  }
-  // Row-major, of a vector, array or span, which the shape must fill exactly.
-  template <std::ranges::contiguous_range Range>
-  requires std::ranges::borrowed_range<Range>
-  static Tensor of(Range&& memory, ListOf<int64_t> shape) {
-    const Tensor tensor = of(std::ranges::data(memory), shape);
-    uint64_t elements = 1;
-    for (int64_t size : shape) elements *= static_cast<uint64_t>(size);
-    if (elements != std::ranges::size(memory))
-      detail::refuse("shape: has " + std::to_string(elements) + " elements: must have the " +
-                     std::to_string(std::ranges::size(memory)) + " of its memory");
-    return tensor;
-  }
-  // The same memory with dimension order[i] as its i-th: (batch, heads, *grid, head_dim) memory becomes the
-  // (batch, *grid, heads, head_dim) that functions take by permuted({0, 2, 3, 1, 4}), without a copy.
-  Tensor permuted(ListOf<int> order) const {
-    Tensor result = *this;
-    const std::string rule = ": must name each of the " + std::to_string(rank) + " dimensions once";
-    uint32_t seen = 0;
-    if (order.size() != static_cast<size_t>(rank)) detail::refuse("order" + rule);
-    for (size_t i = 0; i < order.size(); ++i) {
-      if (order[i] < 0 || order[i] >= rank || (seen >> order[i] & 1U) != 0)
-        detail::refuse("order[" + std::to_string(i) + "]=" + std::to_string(order[i]) + rule);
-      seen |= 1U << order[i];
-      result.sizes[i] = sizes[order[i]];
-      result.strides[i] = strides[order[i]];
-    }
-    return result;
-  }
-
- private:
-  void set_shape(const void* memory, nf_dtype type, ListOf<int64_t> shape) {
-    if (shape.size() > NF_MAX_DIMS)
-      detail::refuse("shape: has " + std::to_string(shape.size()) + " dimensions: must have at most 6");
-    data = const_cast<void*>(memory);
-    dtype = type;
-    rank = static_cast<int32_t>(shape.size());
-    for (size_t i = 0; i < shape.size(); ++i) sizes[i] = shape[i];
-  }
-};
 
 // A neighborhood pattern: stride 1, dilation 1, not causal, clamped, unless set.
 class Neighborhood {
@@ -291,6 +187,99 @@ inline size_t backward_workspace(const nf_pattern* pattern, const Tensor& query,
   const nf_gradients g = detail::lower(gradients);
   detail::check(nf_backward_workspace(pattern, &query, &key, &value, &m, &options, &g, &bytes));
   return bytes;
+}
+
+// ---- ragged batches ----------------------------------------------------------------------------------------------
+
+// Pieces of different sizes, packed one after the other: Ragged(1, lengths), Ragged(2, {32, 48, 20, 20}) for images of
+// 32x48 and 20x20.
+class Ragged {
+ public:
+  Ragged(int rank, ListOf<int64_t> grids) : rank_(rank), grids_(grids.begin(), grids.end()) {
+    const size_t axes = rank < 1 ? 1 : static_cast<size_t>(rank);
+    if (grids_.size() % axes != 0)
+      detail::refuse("grids: has " + std::to_string(grids_.size()) + " values: must have " + std::to_string(axes) +
+                     " for each piece");
+    for (size_t i = 0; i < grids_.size(); i += axes) {
+      uint64_t tokens = 1;  // unsigned: the call that uses the pieces refuses sizes that overflow
+      for (size_t a = 0; a < axes; ++a) tokens *= static_cast<uint64_t>(grids_[i + a]);
+      offsets_.push_back(static_cast<int64_t>(static_cast<uint64_t>(offsets_.back()) + tokens));
+    }
+  }
+  int64_t tokens() const { return offsets_.back(); }  // of all pieces
+  const std::vector<int64_t>& token_offsets() const { return offsets_; }
+
+  // The pattern's rank tells the C ABI how long the list of grids is, so the two must agree.
+  nf_ragged lower(const nf_pattern* pattern) const {
+    if (pattern != nullptr && pattern->rank != rank_)
+      detail::refuse("ragged: has grids of " + std::to_string(rank_) + " axes: must have the pattern's " +
+                     std::to_string(pattern->rank));
+    return {sizeof(nf_ragged), static_cast<int64_t>(offsets_.size()) - 1, offsets_.data(), grids_.data()};
+  }
+
+ private:
+  int rank_;
+  std::vector<int64_t> grids_, offsets_ = {0};
+};
+
+// Forward of every piece of packed tensors. See nf_forward_ragged.
+inline void forward_ragged(const nf_pattern* pattern, const Ragged& ragged, const Tensor& query, const Tensor& key,
+                           const Tensor& value, const Tensor& out, const std::optional<Tensor>& logsumexp = {},
+                           const Options& options = {}, const Modifiers& modifiers = {}) {
+  const nf_ragged r = ragged.lower(pattern);
+  const nf_modifiers m = detail::lower(modifiers);
+  detail::check(nf_forward_ragged(pattern, &r, &query, &key, &value, &m, &options, &out, detail::pointer(logsumexp)));
+}
+
+// Gradients of every piece; bias's are added up. See nf_backward_ragged.
+inline void backward_ragged(const nf_pattern* pattern, const Ragged& ragged, const Tensor& query, const Tensor& key,
+                            const Tensor& value, const Tensor& out, const Tensor& logsumexp, const Tensor& dout,
+                            const Gradients& gradients, const std::optional<Tensor>& dlogsumexp = {},
+                            const Options& options = {}, const Modifiers& modifiers = {}) {
+  const nf_ragged r = ragged.lower(pattern);
+  const nf_modifiers m = detail::lower(modifiers);
+  const nf_gradients g = detail::lower(gradients);
+  detail::check(nf_backward_ragged(pattern, &r, &query, &key, &value, &m, &options, &out, &logsumexp, &dout,
+                                   detail::pointer(dlogsumexp), &g));
+}
+
+// ---- merging -----------------------------------------------------------------------------------------------------
+
+// What one attention of several left, each of the same queries over keys of its own.
+struct MergePart {
+  Tensor out, logsumexp;
+};
+// Where a part's gradients go; an absent one is not computed.
+struct MergeGradients {
+  std::optional<Tensor> out = {}, logsumexp = {};
+};
+
+namespace detail {
+inline const nf_tensor* pointer(const Tensor& tensor) { return &tensor; }
+template <class Part>
+std::vector<nf_merge_part> lower(ListOf<Part> parts) {
+  std::vector<nf_merge_part> result;
+  for (const Part& part : parts) result.push_back({pointer(part.out), pointer(part.logsumexp)});
+  return result;
+}
+}  // namespace detail
+
+// The one softmax over the keys of all parts: merge({{out_a, lse_a}, {out_b, lse_b}}, out, lse). See nf_merge.
+inline void merge(ListOf<MergePart> parts, const Tensor& out, const std::optional<Tensor>& logsumexp = {},
+                  const Options& options = {}) {
+  const std::vector<nf_merge_part> p = detail::lower(parts);
+  detail::check(nf_merge(static_cast<int32_t>(p.size()), p.data(), &options, &out, detail::pointer(logsumexp)));
+}
+
+// Gradients of each part, from those of merge's out and logsumexp. See nf_merge_backward.
+inline void merge_backward(ListOf<MergePart> parts, const Tensor& dout, ListOf<MergeGradients> gradients,
+                           const std::optional<Tensor>& dlogsumexp = {}, const Options& options = {}) {
+  if (gradients.size() != parts.size())
+    detail::refuse("gradients: has " + std::to_string(gradients.size()) + " values: must have one for each of the " +
+                   std::to_string(parts.size()) + " parts");
+  const std::vector<nf_merge_part> p = detail::lower(parts), g = detail::lower(gradients);
+  detail::check(nf_merge_backward(static_cast<int32_t>(p.size()), p.data(), &options, &dout,
+                                  detail::pointer(dlogsumexp), g.data()));
 }
 
 // ---- the library and the machine ---------------------------------------------------------------------------------

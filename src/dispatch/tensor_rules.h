@@ -10,6 +10,9 @@
 
 namespace nearfield::core {
 
+inline constexpr const char* kAxisNames[] = {"axis 0", "axis 1", "axis 2"};
+inline constexpr const char* kAsInQuery = "as in query";
+
 // One dimension: either least <= size <= most, or exactly one size.
 struct DimRule {
   const char* name;              // "head_dim"
@@ -32,6 +35,17 @@ struct DTypeRule {
   int count = 0;             // 0: any but bool
   const char* because = "";  // ", as in query"
 };
+
+// The dtype of query; of logsumexp; and of bias, weights and their gradients: the accumulator's or the query's.
+constexpr DTypeRule same_dtype(DType query) { return {{query}, 1, ", as in query"}; }
+constexpr DTypeRule accumulator_dtype(DType query) {
+  return {{accumulator_of(query)}, 1, query == DType::float64 ? " for a float64 query" : " unless query is float64"};
+}
+constexpr DTypeRule parameter_dtype(DType query) {
+  const DType accumulator = accumulator_of(query);
+  if (accumulator == query) return same_dtype(query);
+  return {{accumulator, query}, 2, ""};
+}
 
 enum class Layout { any_strides, contiguous_channels };
 enum class Memory {

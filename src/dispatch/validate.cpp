@@ -3,14 +3,13 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "dispatch/modifier_rules.h"
+#include "dispatch/option_rules.h"
 #include "dispatch/pattern_rules.h"
 #include "dispatch/tensor_rules.h"
 
 namespace nearfield::core {
 namespace {
-
-constexpr const char* kAxisNames[kMaxGridRank] = {"axis 0", "axis 1", "axis 2"};
-constexpr const char* kAsInQuery = "as in query";
 
 // ---- query, key and value ----------------------------------------------------------------------------------------
 
@@ -66,17 +65,6 @@ DimRules rules_of_logsumexp(const Shape& shape) {
   DimRules rules = batch_and_grid(shape);
   rules.add(exactly("heads", shape.heads, kAsInQuery));
   return rules;
-}
-
-constexpr DTypeRule same_dtype(DType query) { return {{query}, 1, ", as in query"}; }
-constexpr DTypeRule accumulator_dtype(DType query) {
-  return {{accumulator_of(query)}, 1, query == DType::float64 ? " for a float64 query" : " unless query is float64"};
-}
-// Of bias, weights and their gradients: the accumulator's or the query's.
-constexpr DTypeRule parameter_dtype(DType query) {
-  const DType accumulator = accumulator_of(query);
-  if (accumulator == query) return same_dtype(query);
-  return {{accumulator, query}, 2, ""};
 }
 
 // What was given where, for the checks between arguments at the end.
@@ -141,17 +129,6 @@ DimRules rules_of_grid(const Shape& shape) {
   return rules;
 }
 
-DimRules rules_of_bias(const Shape& shape, const Pattern& pattern) {
-  constexpr const char* kBecause[] = {"2*kernel_size[0]-1", "2*kernel_size[1]-1", "2*kernel_size[2]-1"};
-  DimRules rules;
-  rules.add(exactly("heads", shape.heads, kAsInQuery));
-  for (int a = 0; a < shape.rank; ++a) {
-    const int64_t kernel_size = std::get<NeighborhoodAxis>(pattern.axes[a]).kernel_size;
-    rules.add(exactly(kAxisNames[a], 2 * kernel_size - 1, kBecause[a]));
-  }
-  return rules;
-}
-
 // (*grid) as (batch, *grid).
 TensorView with_batch(TensorView view, const Shape& shape) {
   if (view.rank == shape.rank + 1) return view;
@@ -178,17 +155,10 @@ void take_key_weights(Arguments& a, const nf_tensor& weights) {
 
 void take_modifiers(Arguments& a, const nf_modifiers* given) {
   if (given == nullptr) return;
-  if (given->struct_size < sizeof(nf_modifiers))
-    invalid_argument("modifiers.struct_size=", given->struct_size, ": must be at least ", sizeof(nf_modifiers));
+  check_modifiers_head(*given);
   Shape& shape = a.problem.shape;
   Modifiers& modifiers = a.problem.modifiers;
-  if (!(given->softcap >= 0 && std::isfinite(given->softcap)))
-    invalid_argument("softcap=", given->softcap, ": must be finite and at least 0");
   modifiers.softcap = given->softcap;
-
-  if ((given->additional_keys == nullptr) != (given->additional_values == nullptr))
-    invalid_argument(given->additional_keys == nullptr ? "additional_keys" : "additional_values",
-                     ": must not be NULL: additional_keys and additional_values come together");
   if (given->additional_keys != nullptr) {
     modifiers.additional_keys = a.take("additional_keys", given->additional_keys, rules_of_additional(shape, true, -1),
                                        same_dtype(a.dtype()), Layout::contiguous_channels);
@@ -204,37 +174,6 @@ void take_modifiers(Arguments& a, const nf_modifiers* given) {
   if (given->bias != nullptr)
     modifiers.bias = a.take("bias", given->bias, rules_of_bias(shape, a.problem.pattern), parameter_dtype(a.dtype()),
                             Layout::any_strides);
-}
-
-// ---- options -----------------------------------------------------------------------------------------------------
-
-void take_options(Problem& problem, const nf_options* given) {
-  problem.scale = 1 / std::sqrt(static_cast<double>(problem.shape.head_dim));
-  if (given == nullptr) {
-    problem.threading.num_threads = default_num_threads();
-    return;
-  }
-  const nf_options& o = *given;
-  if (o.struct_size < sizeof(nf_options))
-    invalid_argument("options.struct_size=", o.struct_size, ": must be at least ", sizeof(nf_options));
-  if (o.has_scale != 0 && o.has_scale != 1) invalid_argument("has_scale=", o.has_scale, ": must be 0 or 1");
-  if (o.has_scale) {
-    if (!std::isfinite(o.scale)) invalid_argument("scale=", o.scale, ": must be finite");
-    problem.scale = o.scale;
-  }
-  if (o.engine < NF_ENGINE_AUTO || o.engine > NF_ENGINE_CPU)
-    invalid_argument("engine=", o.engine, ": must be 0 (auto), 1 (reference) or 2 (cpu)");
-  if (o.isa < NF_ISA_AUTO || o.isa > NF_ISA_AVX2)
-    invalid_argument("isa=", o.isa, ": must be 0 (auto), 1 (portable) or 2 (avx2)");
-  if (o.kernel < NF_KERNEL_AUTO || o.kernel > NF_KERNEL_TILE)
-    invalid_argument("kernel=", o.kernel, ": must be 0 (auto), 1 (band) or 2 (tile)");
-  if (o.num_threads < 0) invalid_argument("num_threads=", o.num_threads, ": must be at least 0");
-  if (o.reserved != 0) invalid_argument("options.reserved=", o.reserved, ": must be 0");
-  if (o.workspace == nullptr && o.workspace_size != 0)
-    invalid_argument("workspace_size=", o.workspace_size, ": must be 0 where workspace is NULL");
-  problem.threading = {.num_threads = o.num_threads > 0 ? o.num_threads : default_num_threads(),
-                       .function = o.parallel_for,
-                       .context = o.parallel_for_context};
 }
 
 Arguments take_inputs(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key, const nf_tensor* value,
@@ -275,28 +214,9 @@ struct Outputs {
   }
 };
 
-void refuse_orphan(const char* name, const nf_tensor* gradient, const char* modifier, const nf_tensor* tensor) {
-  if (gradient != nullptr && tensor == nullptr)
-    invalid_argument("gradients.", name, ": must be NULL where ", modifier, " is NULL");
-}
-
-void refuse_orphans(const nf_modifiers* modifiers, const nf_gradients& given) {
-  const nf_modifiers m = modifiers != nullptr ? *modifiers : nf_modifiers{};
-  refuse_orphan("additional_keys", given.additional_keys, "additional_keys", m.additional_keys);
-  refuse_orphan("additional_values", given.additional_values, "additional_values", m.additional_values);
-  refuse_orphan("key_weights", given.key_weights, "key_weights", m.key_weights);
-  refuse_orphan("bias", given.bias, "bias", m.bias);
-}
-
-void require_gradients(const nf_gradients* gradients) {
-  if (gradients == nullptr) invalid_argument("gradients: must not be NULL");
-  if (gradients->struct_size < sizeof(nf_gradients))
-    invalid_argument("gradients.struct_size=", gradients->struct_size, ": must be at least ", sizeof(nf_gradients));
-}
-
 // A gradient is wanted if it is given; it has the shape of its tensor.
 Gradients take_gradients(Outputs& o, const nf_modifiers* modifiers, const nf_gradients& given) {
-  refuse_orphans(modifiers, given);
+  refuse_orphans(given, modifiers);
   const Shape& shape = o.inputs.problem.shape;
   const DTypeRule same = same_dtype(o.inputs.dtype()), parameter = parameter_dtype(o.inputs.dtype());
   constexpr Layout kChannels = Layout::contiguous_channels;
@@ -347,8 +267,8 @@ Problem validate_inputs(const nf_pattern* pattern, const nf_tensor* query, const
 }
 
 GradientsWanted validate_wanted(const nf_gradients* gradients, const nf_modifiers* modifiers) {
-  require_gradients(gradients);
-  refuse_orphans(modifiers, *gradients);
+  check_gradients_head(gradients);
+  refuse_orphans(*gradients, modifiers);
   const nf_gradients& g = *gradients;
   return {g.query != nullptr,
           g.key != nullptr,
@@ -364,7 +284,7 @@ Problem validate_backward(const nf_pattern* pattern, const nf_tensor* query, con
                           const nf_tensor* out, const nf_tensor* logsumexp, const nf_tensor* dout,
                           const nf_tensor* dlogsumexp, const nf_gradients* gradients, BackwardInputs& inputs,
                           Gradients& outputs) {
-  require_gradients(gradients);
+  check_gradients_head(gradients);
   Arguments a = take_inputs(pattern, query, key, value, modifiers, options, Memory::read);
   const Shape& shape = a.problem.shape;
   const DTypeRule same = same_dtype(a.dtype()), accumulator = accumulator_dtype(a.dtype());

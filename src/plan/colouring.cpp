@@ -42,8 +42,8 @@ std::vector<int32_t> colour_tiles(const AxisTable& table, bool wraps, int64_t gr
   for (size_t tile = 0; tile < table.tiles.size(); tile += step) {
     const Hull hull = hull_of(table, tile, std::min(tile + step, table.tiles.size()));
     size_t colour = 0;
-    while (colour < used.size() && (meets(used[colour].latest, hull, table.far, wraps) ||
-                                    meets(used[colour].first, hull, table.far, wraps)))
+    while (colour < used.size() &&
+           (meets(used[colour].latest, hull, table.far, wraps) || meets(used[colour].first, hull, table.far, wraps)))
       ++colour;
     if (colour == used.size()) {
       used.push_back({hull, hull});

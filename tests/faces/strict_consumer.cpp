@@ -32,7 +32,13 @@ void use_everything(std::vector<float>& memory, const std::vector<float>& consta
               {.key_mask = nf::Tensor::of(mask, {1, 56, 56}), .bias = bias, .softcap = 2});
   nf::backward(pattern, q, k, v, out, lse, out, {.query = q, .bias = bias});
 
-  std::cout << nf::to_string(nf::explain(pattern, q, k, v, options)) << '\n'
+  const nf::Ragged ragged(2, {56, 50, 6, 56});
+  nf::forward_ragged(pattern, ragged, q, k, v, out, lse, options, {.softcap = 2});
+  nf::backward_ragged(pattern, ragged, q, k, v, out, lse, out, {.query = q}, lse);
+  nf::merge({{out, lse}, {v, lse}}, q, lse, options);
+  nf::merge_backward({{out, lse}, {v, lse}}, q, {{.out = out}, {.logsumexp = lse}}, lse);
+
+  std::cout << ragged.tokens() << nf::to_string(nf::explain(pattern, q, k, v, options)) << '\n'
             << nf::version() << nf::cpu_model() << nf::default_num_threads() << nf::name(nf::selected_isa())
             << nf::name(NF_OK) << nf::measure_peak() << nf::available(NF_ENGINE_CPU);
   const nf_options c_options = nf_default_options();

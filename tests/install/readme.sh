@@ -20,13 +20,16 @@ LD_LIBRARY_PATH=$(flags --variable=libdir)
 export LD_LIBRARY_PATH
 
 block cpp 1 >app.cpp
+block cpp 2 >app_ragged.cpp
 block c 1 >app_c.c
 # shellcheck disable=SC2046  # lists of options
 {
   "$CXX" -std=c++20 -Wall -Wextra -Werror app.cpp $(flags --cflags --libs) -o app
+  "$CXX" -std=c++20 -Wall -Wextra -Werror app_ragged.cpp $(flags --cflags --libs) -o app_ragged
   "$CC" -std=c99 -Wall -Wextra -Wpedantic -Werror app_c.c $(flags --cflags --libs) -o app_c
 }
 ./app
+./app_ragged
 ./app_c
 
 for n in 1 2; do

@@ -24,8 +24,7 @@ using cli::CheckSetting;
 using core::concat;
 using core::TensorView;
 
-constexpr std::array kNames = {"query",       "key",  "value", "additional_keys", "additional_values",
-                               "key_weights", "bias"};
+constexpr std::array kNames = {"query", "key", "value", "additional_keys", "additional_values", "key_weights", "bias"};
 
 std::array<const TensorView*, 7> views_of(const core::Gradients& g) {
   return {&g.query, &g.key, &g.value, &g.additional_keys, &g.additional_values, &g.key_weights, &g.bias};

@@ -229,9 +229,97 @@ TEST(ApiDoc, BackwardAndResults) {
   });
 }
 
+// The call's tensors as two packed pieces of its grid.
+struct RaggedCall : Call {
+  std::vector<int64_t> offsets = {0, 24, 48}, grids = {4, 6, 4, 6};
+  nf_ragged ragged = {sizeof(nf_ragged), 2, offsets.data(), grids.data()};
+  const nf_ragged* pieces = &ragged;
+
+  RaggedCall() {
+    for (nf_tensor* t : {&query, &key, &value, &out, &logsumexp}) {
+      t->rank -= 2;
+      t->sizes[0] = 48;
+      t->strides[0] = t->strides[2];
+      for (int d = 1; d < t->rank; ++d) t->sizes[d] = t->sizes[d + 2], t->strides[d] = t->strides[d + 2];
+    }
+  }
+  nf_status forward() { return nf_forward_ragged(pattern, pieces, q, k, &value, &modifiers, &options, o, &logsumexp); }
+};
+
+Rule ragged_after(void (*change)(RaggedCall&)) {
+  return {kInvalid, [change](Call&) {
+            RaggedCall c;
+            change(c);
+            return c.forward();
+          }};
+}
+
+TEST(ApiDoc, Ragged) {
+  RaggedCall valid;
+  EXPECT_EQ(valid.forward(), NF_OK) << nf_last_error();
+  expect_documented({
+      ragged_after([](RaggedCall& c) { c.pieces = nullptr; }),
+      ragged_after([](RaggedCall& c) { c.ragged.struct_size = 8; }),
+      ragged_after([](RaggedCall& c) { c.ragged.count = -1; }),
+      ragged_after([](RaggedCall& c) { c.ragged.token_offsets = nullptr; }),
+      ragged_after([](RaggedCall& c) { c.ragged.grids = nullptr; }),
+      ragged_after([](RaggedCall& c) { c.grids[2] = -3; }),
+      ragged_after([](RaggedCall& c) { c.offsets[0] = 1; }),
+      ragged_after([](RaggedCall& c) { c.offsets[2] = 20; }),
+      ragged_after([](RaggedCall& c) { c.offsets[2] = 40; }),
+      ragged_after([](RaggedCall& c) { c.grids[2] = 3; }),
+      ragged_after([](RaggedCall& c) { c.neighborhood.dilation[1] = 4, c.neighborhood.boundary[1] = NF_WRAP; }),
+      ragged_after([](RaggedCall& c) { c.query.rank = 5; }),
+      ragged_after([](RaggedCall& c) { c.key.sizes[0] = 47; }),
+      ragged_after([](RaggedCall& c) {
+        c.additional_keys.sizes[0] = 1;
+        c.modifiers.additional_keys = &c.additional_keys, c.modifiers.additional_values = &c.additional_values;
+      }),
+      ragged_after([](RaggedCall& c) { c.options.workspace = c.memory.data(), c.options.workspace_size = 64; }),
+  });
+}
+
+// Two parts, merged into a third tensor of their shape.
+struct MergeCall : Call {
+  nf_tensor lses[2] = {take({2, 4, 6, 4}), take({2, 4, 6, 4})};
+  nf_merge_part parts[2] = {{&query, &lses[0]}, {&dout, &lses[1]}};
+  const nf_merge_part* given = parts;
+  int32_t count = 2;
+
+  nf_status forward() { return nf_merge(count, given, nullptr, &out, &logsumexp); }
+};
+
+Rule merge_after(void (*change)(MergeCall&)) {
+  return {kInvalid, [change](Call&) {
+            MergeCall c;
+            change(c);
+            return c.forward();
+          }};
+}
+
+TEST(ApiDoc, Merging) {
+  MergeCall valid;
+  EXPECT_EQ(valid.forward(), NF_OK) << nf_last_error();
+  expect_documented({
+      merge_after([](MergeCall& c) { c.count = 0; }),
+      merge_after([](MergeCall& c) { c.count = 17; }),
+      merge_after([](MergeCall& c) { c.given = nullptr; }),
+      merge_after([](MergeCall& c) { c.parts[1].logsumexp = nullptr; }),
+      merge_after([](MergeCall& c) { c.query.rank = 3; }),
+      merge_after([](MergeCall& c) { c.dout.sizes[2] = 5; }),
+      merge_after([](MergeCall& c) { c.dout.dtype = NF_FLOAT16; }),
+      merge_after([](MergeCall& c) { c.lses[0].dtype = NF_FLOAT64; }),
+      merge_after([](MergeCall& c) { c.out.data = c.dout.data; }),
+      {kInvalid,
+       [](Call&) {
+         MergeCall c;
+         return nf_merge_backward(c.count, c.given, nullptr, &c.dquery, nullptr, nullptr);
+       }},
+  });
+}
+
 TEST(ApiDoc, Unsupported) {
   expect_documented({
-      {NF_UNSUPPORTED, [](Call& c) { return c.backward(&c.gradients); }},
       {NF_UNSUPPORTED,
        [](Call& c) {
          struct Newer {

@@ -171,20 +171,78 @@ TEST(CApi, OptionsOutsideTheirEnumerationsAreInvalid) {
   expect_refused(&nf_options::kernel, 3, "kernel=3: must be ");
 }
 
-TEST(CApi, BackwardAsksForTheReferenceEngine) {
-  HandComputed problem;
-  ASSERT_EQ(problem.forward(reference_options()), NF_OK);
-  nf_gradients gradients = {};
-  gradients.struct_size = sizeof gradients;
-  for (const int32_t engine : {NF_ENGINE_AUTO, NF_ENGINE_CPU}) {
+TEST(CApi, BackwardOfEveryEngineGivesTheSameNumbers) {
+  for (const int32_t engine : {NF_ENGINE_REFERENCE, NF_ENGINE_CPU, NF_ENGINE_AUTO}) {
+    HandComputed problem;
     nf_options options = nf_default_options();
     options.engine = engine;
+    ASSERT_EQ(problem.forward(options), NF_OK);
+    const std::array<double, 4> dout = {1, 1, 1, 1};
+    std::array<double, 4> dvalue = {kNan, kNan, kNan, kNan};
+    const nf_tensor d_out = problem.view(dout), dv = problem.view(dvalue);
+    nf_gradients gradients = {};
+    gradients.struct_size = sizeof gradients;
+    gradients.value = &dv;
+    size_t bytes = 1;
+    ASSERT_EQ(nf_backward_workspace(&problem.pattern.pattern, &problem.q, &problem.k, &problem.v, nullptr, &options,
+                                    &gradients, &bytes),
+              NF_OK);
+    EXPECT_EQ(bytes == 0, engine == NF_ENGINE_REFERENCE);
+    std::vector<std::byte> workspace(bytes);
+    if (bytes > 0) options.workspace = workspace.data(), options.workspace_size = bytes;
+    ASSERT_EQ(nf_backward(&problem.pattern.pattern, &problem.q, &problem.k, &problem.v, nullptr, &options, &problem.o,
+                          &problem.l, &d_out, nullptr, &gradients),
+              NF_OK)
+        << nf_last_error();
+    const std::array<double, 4> expected = {1.0 / 3, 2.0 / 3 + 4.0 / 9, 1 + 2.0 / 3, 8.0 / 9};
+    for (size_t i = 0; i < 4; ++i) EXPECT_NEAR(dvalue[i], expected[i], 1e-14) << engine << ": " << i;
+    if (bytes == 0) continue;
+    options.workspace_size = bytes - 1;
     EXPECT_EQ(nf_backward(&problem.pattern.pattern, &problem.q, &problem.k, &problem.v, nullptr, &options, &problem.o,
-                          &problem.l, &problem.o, nullptr, &gradients),
-              NF_UNSUPPORTED);
-    const std::string asked = engine == NF_ENGINE_AUTO ? "" : "engine=cpu: ";
-    EXPECT_EQ(nf_last_error(), asked + "backward: the CPU engine has none yet; engine=reference computes it, slowly");
+                          &problem.l, &d_out, nullptr, &gradients),
+              NF_INVALID_ARGUMENT);
+    EXPECT_EQ(std::string(nf_last_error()), "workspace_size=" + std::to_string(bytes - 1) + ": must be at least " +
+                                                std::to_string(bytes) +
+                                                " bytes for this problem, as nf_backward_workspace says");
   }
+}
+
+TEST(CApi, BackwardWithoutAWishDoesNothing) {
+  HandComputed problem;
+  const nf_options options = nf_default_options();
+  ASSERT_EQ(problem.forward(options), NF_OK);
+  nf_gradients none = {};
+  none.struct_size = sizeof none;
+  EXPECT_EQ(nf_backward(&problem.pattern.pattern, &problem.q, &problem.k, &problem.v, nullptr, &options, &problem.o,
+                        &problem.l, &problem.o, nullptr, &none),
+            NF_OK);
+  size_t bytes = 1;
+  EXPECT_EQ(nf_backward_workspace(&problem.pattern.pattern, &problem.q, &problem.k, &problem.v, nullptr, &options,
+                                  &none, &bytes),
+            NF_OK);
+  EXPECT_EQ(bytes, 0u);
+  nf_explanation explanation = {};
+  explanation.struct_size = sizeof explanation;
+  EXPECT_EQ(nf_explain_backward(&problem.pattern.pattern, &problem.q, &problem.k, &problem.v, nullptr, &options, &none,
+                                &explanation),
+            NF_INVALID_ARGUMENT);
+  EXPECT_STREQ(nf_last_error(), "gradients: must ask for one at least, else there is nothing to explain");
+}
+
+TEST(CApi, ExplainBackwardSaysWhatRuns) {
+  HandComputed problem;
+  const nf_options options = nf_default_options();
+  nf_gradients gradients = {};
+  gradients.struct_size = sizeof gradients;
+  gradients.key = &problem.k;
+  nf_explanation explanation = {};
+  explanation.struct_size = sizeof explanation;
+  ASSERT_EQ(nf_explain_backward(&problem.pattern.pattern, &problem.q, &problem.k, &problem.v, nullptr, &options,
+                                &gradients, &explanation),
+            NF_OK);
+  EXPECT_EQ(explanation.engine, NF_ENGINE_CPU);
+  EXPECT_GT(explanation.workspace, 0u);
+  EXPECT_NE(std::string(explanation.reason).find("one pass"), std::string::npos) << explanation.reason;
 }
 
 // A stand-in for the caller's threads that breaks its promise: what it throws has to stop at the C ABI.

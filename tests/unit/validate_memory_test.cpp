@@ -62,7 +62,7 @@ TEST(Validate, OutputsDoNotShareMemory) {
   expect_error(kBackward, "gradients.query: overlaps dout" + rule, [](Call& c) { c.dout.data = c.dquery.data; });
   expect_error(kBackward, "gradients.key: overlaps key" + rule, [](Call& c) { c.dkey.data = c.key.data; });
   expect_error(kBackward, "gradients.value: overlaps logsumexp" + rule,
-               [](Call& c) { c.dvalue.data = c.logsumexp.data; });
+               [](Call& c) { c.logsumexp.data = c.dvalue.data; });  // dvalue is the larger one
   expect_error(kBackward, "gradients.bias: overlaps gradients.query" + rule,
                [](Call& c) { c.dbias.data = c.dquery.data; });
   expect_error(kBackward, "gradients.key_weights" + own, [](Call& c) { c.dkey_weights.strides[0] = 0; });

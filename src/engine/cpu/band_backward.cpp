@@ -47,7 +47,9 @@ class BandBackward : BandWalk<T> {
         if (wanted_.bias) keep_bias(head - heads.first * group);
       }
     };
-    const auto retire = [&](int64_t kv_head, const LineTag& tag, T* slot) { add_line(column, heads, kv_head, tag, slot); };
+    const auto retire = [&](int64_t kv_head, const LineTag& tag, T* slot) {
+      add_line(column, heads, kv_head, tag, slot);
+    };
     this->walk(column, heads, 0, column.lines(), visit, retire);
     hand_in(heads, turn);
   }
@@ -88,8 +90,8 @@ class BandBackward : BandWalk<T> {
     const TensorView& dquery = gradients_.query;
     for (int64_t r = 0; r < block.count && wanted_.query; ++r)
       kernels_.store_rows(tiles[r].dquery, ws_.key_stride, tiles[r].queries, problem_.shape.head_dim,
-                          this->query_line(column, dquery, heads.batch, head, block.plane, block.row + r),
-                          dquery.dtype, own_.dquery_offsets + t);
+                          this->query_line(column, dquery, heads.batch, head, block.plane, block.row + r), dquery.dtype,
+                          own_.dquery_offsets + t);
   }
 
   // The forward's logsumexp, and gradients of its results. Its out is not read: the kernel has what it stands for.
@@ -100,8 +102,8 @@ class BandBackward : BandWalk<T> {
       return this->query_line(column, tensor, batch, head, block.plane, block.row + r);
     };
     T* dout = own_.dout + r * lanes * stride;
-    kernels_.load_rows(line(inputs_.dout), inputs_.dout.dtype, ws_.out_offsets + t, tile.queries, channels, T{1},
-                       dout, stride);
+    kernels_.load_rows(line(inputs_.dout), inputs_.dout.dtype, ws_.out_offsets + t, tile.queries, channels, T{1}, dout,
+                       stride);
     tile.dout = dout;
     tile.logsumexp = ws_.logsumexp + r * lanes;
     const auto load = [&](const TensorView& tensor, T* values) {
@@ -185,8 +187,7 @@ class BandBackward : BandWalk<T> {
     if (wanted_.value) add(sums_.dvalue, packed + slot.dvalues, ws_.value_stride, T{1}, own_.dvalue_offsets);
     if (!wanted_.key_weights) return;
     const LineStrides strides(modifiers_.token_strides, rank_);
-    T* target = sums_.dlog_weights +
-                (heads.batch * problem_.shape.heads_kv + kv_head) * problem_.shape.tokens() +
+    T* target = sums_.dlog_weights + (heads.batch * problem_.shape.heads_kv + kv_head) * problem_.shape.tokens() +
                 strides.key_line(column, tag.plane, tag.row);
     for (int64_t p = 0; p < positions_; ++p) target[ws_.token_offsets[p]] += packed[slot.dlog_weights + p];
   }

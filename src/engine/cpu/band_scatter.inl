@@ -15,8 +15,8 @@ struct Scatter {
   int64_t queries = 0;
   const T* weights = nullptr;  // [queries][row], from the group's first line on
   int64_t row = 0;
-  const T* rows = nullptr;     // [queries][stride]
-  T* const* lines = nullptr;   // [group->lines]: [positions][stride]
+  const T* rows = nullptr;    // [queries][stride]
+  T* const* lines = nullptr;  // [group->lines]: [positions][stride]
   int64_t stride = 0;
 };
 

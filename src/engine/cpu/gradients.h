@@ -39,7 +39,7 @@ class Turnstile {
 
 template <class T>
 struct SharedGradients {
-  TensorView dkey, dvalue;  // (batch, *grid, heads_kv, channels) of T; null: not wanted
+  TensorView dkey, dvalue;               // (batch, *grid, heads_kv, channels) of T; null: not wanted
   T* dlog_weights = nullptr;             // [batch][heads_kv][tokens]: sums of dS
   double* dbias = nullptr;               // [heads][bias_head]
   double* dadditional_keys = nullptr;    // [batch][heads_kv][M][head_dim]
@@ -53,6 +53,5 @@ struct SharedGradients {
   // Rounds what was summed elsewhere into the caller's tensors.
   void finish(const Problem& problem, const Gradients& gradients, const KernelTable<T>& kernels);
 };
-
 
 }  // namespace nearfield::core

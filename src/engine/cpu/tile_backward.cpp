@@ -58,8 +58,8 @@ class TileBackward : TileWalk<T> {
     // Logits are in log2 units, gradients are not.
     for (int64_t i = 0; i < lanes * ws_.key_stride; ++i) own_.query_rows[i] = ws_.query_rows[i] * static_cast<T>(kLn2);
     std::fill_n(own_.dquery, shape.head_dim * lanes, T{0});
-    const bool clean = all_finite(ws_.query_rows, queries, ws_.key_stride) &&
-                       all_finite(own_.dout_rows, queries, ws_.value_stride);
+    const bool clean =
+        all_finite(ws_.query_rows, queries, ws_.key_stride) && all_finite(own_.dout_rows, queries, ws_.value_stride);
     const HeadView key(problem_.key, shape.rank, batch, kv_head), value(problem_.value, shape.rank, batch, kv_head);
     if (wanted_.scores() && has_few_keys()) sum_terms(tile, key, value, batch, kv_head, head);
     for (const Step& step : steps_) {
@@ -131,8 +131,7 @@ class TileBackward : TileWalk<T> {
     std::copy_n(tensor.strides + 1, plan_.rank(), strides);
     this->tile_box(tile, strides, ws_.query_offsets);
     const int64_t base = batch * tensor.strides[0] + head * tensor.strides[plan_.rank() + 1];
-    for (int64_t t = 0; t < queries; ++t)
-      std::memcpy(values + t, tensor.at(base + ws_.query_offsets[t]), sizeof(T));
+    for (int64_t t = 0; t < queries; ++t) std::memcpy(values + t, tensor.at(base + ws_.query_offsets[t]), sizeof(T));
   }
 
   TileGradients<T> gradients_of(const TileStep<T>& step) {
@@ -165,9 +164,8 @@ class TileBackward : TileWalk<T> {
       const HeadView head(sums, plan_.rank(), batch, kv_head);
       this->step_offsets(tile, step, head.strides);
       for (int64_t i = 0; i < count; ++i) {
-        const bool is_absent =
-            (work.step.log_weights != nullptr && work.step.log_weights[i] == kMaskedScore<T>) ||
-            (work.weightless != nullptr && work.weightless[i] != 0);
+        const bool is_absent = (work.step.log_weights != nullptr && work.step.log_weights[i] == kMaskedScore<T>) ||
+                               (work.weightless != nullptr && work.weightless[i] != 0);
         rows[i] = is_absent ? sink : head.at(ws_.offsets[i]);
       }
     };

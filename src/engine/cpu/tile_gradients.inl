@@ -153,8 +153,7 @@ void tile_gradients(const TileGradients<typename V::Scalar>& g) {
   }
   if (g.dvalues != nullptr)
     gather_all<V>(g.step.scores, g.dout_rows, g.value_stride, g.dvalues, g.step.count, g.step.head_dim_v);
-  if (g.dkeys != nullptr)
-    gather_all<V>(g.dscores, g.query_rows, g.key_stride, g.dkeys, g.step.count, g.step.head_dim);
+  if (g.dkeys != nullptr) gather_all<V>(g.dscores, g.query_rows, g.key_stride, g.dkeys, g.step.count, g.step.head_dim);
 }
 
 template <class V>

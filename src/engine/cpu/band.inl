@@ -32,9 +32,8 @@ void score_queries(const BandTile<typename V::Scalar>& tile, V* maxima, Prefetch
 }
 
 template <class V>
-void sum_values(const BandTile<typename V::Scalar>& tile, const typename V::Scalar* inverse, Prefetcher<V>& fetch) {
+void sum_values(const BandTile<typename V::Scalar>& tile, const typename V::Scalar* inverse) {
   using T = typename V::Scalar;
-  for (int64_t t = 0; t < tile.queries; ++t) fetch.share();
   const T* weights = tile.scores;
   for (int64_t g = 0; g < tile.group_count; ++g) {
     const BandGroup<T>& group = tile.groups[g];
@@ -58,11 +57,11 @@ void band_tiles(const BandTile<typename V::Scalar>* tiles, int64_t count) {
   T inverse[kMostBandTiles][V::kLanes];
   Prefetcher<V> fetch[kMostBandTiles];
   for (int64_t i = 0; i < count; ++i) {
-    fetch[i] = Prefetcher<V>(tiles[i], 3 * tiles[i].queries);
+    fetch[i] = Prefetcher<V>(tiles[i], tiles[i].queries);
     score_queries<V>(tiles[i], maxima[i], fetch[i]);
   }
-  for (int64_t i = 0; i < count; ++i) band_weights<V>(tiles[i], maxima[i], inverse[i], fetch[i]);
-  for (int64_t i = 0; i < count; ++i) sum_values<V>(tiles[i], inverse[i], fetch[i]);
+  for (int64_t i = 0; i < count; ++i) band_weights<V>(tiles[i], maxima[i], inverse[i]);
+  for (int64_t i = 0; i < count; ++i) sum_values<V>(tiles[i], inverse[i]);
 }
 
 }  // namespace nearfield::core::kernel

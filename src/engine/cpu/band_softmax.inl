@@ -55,8 +55,7 @@ void modify_scores(const BandTile<typename V::Scalar>& tile, V* maxima) {
 
 // Scores become weights in place; inverse[t] = 1 / (their sum), 0 where query t sees nothing.
 template <class V>
-void band_weights(const BandTile<typename V::Scalar>& tile, const V (&maxima)[V::kLanes], typename V::Scalar* inverse,
-                  Prefetcher<V>& fetch) {
+void band_weights(const BandTile<typename V::Scalar>& tile, const V (&maxima)[V::kLanes], typename V::Scalar* inverse) {
   using T = typename V::Scalar;
   constexpr int W = V::kLanes;
   const V top = max(V::set(kNothingSeen<T>), transpose_reduce(maxima, [](V a, V b) { return max(a, b); }));
@@ -66,7 +65,6 @@ void band_weights(const BandTile<typename V::Scalar>& tile, const V (&maxima)[V:
   for (V& each : sums) each = V::set(1);
   const int64_t row = tile.row;
   for (int64_t t = 0; t < tile.queries; ++t) {
-    fetch.share();
     T* s = tile.scores + t * row;
     const V m = V::set(tops[t]);
     V sum = V::zero();

@@ -20,17 +20,24 @@ class Prefetcher {
     if (piece_ != end_) start();
   }
   inline __attribute__((always_inline)) void share() {
+    if (piece_ != end_) fetch();
+  }
+
+ private:
+  // Out of the way of the loops that share: their sums stay in registers.
+  __attribute__((noinline)) void fetch() {
     for (int64_t rows = per_share_; rows > 0 && piece_ != end_;) {
-      const int64_t now = rows < left_ ? rows : left_;
-      for (int64_t i = 0; i < now; ++i, row_ += piece_->stride)
-        for (int64_t line = 0; line < piece_->cache_lines; ++line) V::prefetch(row_ + line * 64);
+      const int64_t now = rows < left_ ? rows : left_, stride = piece_->stride, lines = piece_->cache_lines;
+      for (int64_t line = 0; line < lines; ++line) {
+        const std::byte* at = row_ + line * 64;
+        for (int64_t i = 0; i < now; ++i, at += stride) V::prefetch(at);
+      }
+      row_ += now * stride;
       rows -= now;
       left_ -= now;
       if (left_ == 0 && ++piece_ != end_) start();
     }
   }
-
- private:
   void start() {
     row_ = piece_->begin;
     left_ = piece_->count;

@@ -21,7 +21,7 @@ struct ExplainArguments {
   PatternArguments pattern;
   EngineArguments engine;
   std::string shape, dtype = "f32", heads_kv, head_dim_v;
-  bool json = false;
+  bool json = false, backward = false;
 };
 
 struct Explained {
@@ -29,6 +29,20 @@ struct Explained {
   nf_neighborhood pattern;
   nf_explanation explanation;
 };
+
+nf_explanation explain_call(const ExplainArguments& arguments, const nf_neighborhood& pattern, const Tensor& query,
+                            const Tensor& key, const Tensor& value, const Modifiers& modifiers) {
+  const Options options = arguments.engine.resolve();
+  if (!arguments.backward) return explain(&pattern.pattern, query, key, value, options, modifiers);
+  const Gradients all = {.query = query,
+                         .key = key,
+                         .value = value,
+                         .additional_keys = modifiers.additional_keys,
+                         .additional_values = modifiers.additional_values,
+                         .key_weights = modifiers.key_weights,
+                         .bias = modifiers.bias};
+  return explain_backward(&pattern.pattern, query, key, value, all, options, modifiers);
+}
 
 Explained explain_shape(const ExplainArguments& arguments) {
   const std::vector<int64_t> sizes = parse_integers(arguments.shape, "shape");
@@ -42,9 +56,9 @@ Explained explain_shape(const ExplainArguments& arguments) {
   modifiers.softcap = parse_number(arguments.inputs.softcap, "softcap");
   const nf_neighborhood pattern = arguments.pattern.resolve(rank);
   const Tensor query(nullptr, dtype, sizes);
-  return {query, pattern,
-          explain(&pattern.pattern, query, Tensor(nullptr, dtype, key), Tensor(nullptr, dtype, value),
-                  arguments.engine.resolve(), modifiers)};
+  return {
+      query, pattern,
+      explain_call(arguments, pattern, query, Tensor(nullptr, dtype, key), Tensor(nullptr, dtype, value), modifiers)};
 }
 
 Explained explain_files(const ExplainArguments& arguments) {
@@ -52,7 +66,7 @@ Explained explain_files(const ExplainArguments& arguments) {
   const nf_neighborhood pattern = arguments.pattern.resolve(inputs.grid_rank());
   Tensor query = inputs.query();
   const nf_explanation explanation =
-      explain(&pattern.pattern, query, inputs.key(), inputs.value(), arguments.engine.resolve(), inputs.modifiers());
+      explain_call(arguments, pattern, query, inputs.key(), inputs.value(), inputs.modifiers());
   query.data = nullptr;  // the memory goes with `inputs`
   return {query, pattern, explanation};
 }
@@ -172,6 +186,7 @@ void add_explain(CLI::App& app) {
   arguments->inputs.add_to(*command);
   arguments->pattern.add_to(*command);
   arguments->engine.add_to(*command);
+  command->add_flag("--backward", arguments->backward, "Of the gradients of all tensors, not of the forward");
   command->add_flag("--json", arguments->json, "Print JSON")->group("Output");
   command->footer(kExamples);
   command->callback([arguments] { run_explain(*arguments); });

@@ -27,6 +27,8 @@ constexpr Role kRoles[] = {
     {"key_weights", nullptr, &InputArguments::key_weights, false, false},
     {"additional_keys", nullptr, &InputArguments::additional_keys, false, true},
     {"additional_values", nullptr, &InputArguments::additional_values, false, true},
+    {"dout", nullptr, &InputArguments::dout, false, true},
+    {"dlogsumexp", nullptr, &InputArguments::dlogsumexp, false, false},
 };
 
 const Role& role_of(const std::string& name) {
@@ -93,6 +95,14 @@ Tensor in_heads_last(const Tensor& tensor, Layout layout) {
   return tensor.permuted(order);
 }
 
+Tensor logsumexp_in_heads_last(const Tensor& tensor, Layout layout) {
+  if (layout == Layout::heads_last || tensor.rank < 3) return tensor;
+  std::vector<int> order = {0};
+  for (int i = 2; i < tensor.rank; ++i) order.push_back(i);
+  order.push_back(1);
+  return tensor.permuted(order);
+}
+
 Tensor Inputs::view(const std::string& role) const {
   const OwnedTensor& tensor = tensors_.at(role);
   if (tensor.sizes.size() > NF_MAX_DIMS)
@@ -115,6 +125,22 @@ Modifiers Inputs::modifiers() const {
   return modifiers;
 }
 
+std::optional<Tensor> Inputs::dout() const { return has("dout") ? std::optional<Tensor>(view("dout")) : std::nullopt; }
+
+std::optional<Tensor> Inputs::dlogsumexp() const {
+  if (!has("dlogsumexp")) return std::nullopt;
+  return logsumexp_in_heads_last(view("dlogsumexp"), layout_);
+}
+
+OwnedTensor Inputs::make_like(const std::string& role) const {
+  const OwnedTensor& tensor = tensors_.at(role);
+  return make_tensor(tensor.dtype, tensor.sizes);
+}
+
+Tensor Inputs::view_like(const std::string& role, const OwnedTensor& tensor) const {
+  return role_of(role).has_heads ? in_heads_last(tensor.view(), layout_) : tensor.view();
+}
+
 void InputArguments::add_to(CLI::App& command) {
   const std::string group = "Tensors (.npy, .npz or .safetensors; FILE:NAME takes one of many)";
   command.add_option("-i,--input", input, "All of the following that it has, as query or q, ..., key_mask, ...")
@@ -135,6 +161,16 @@ void InputArguments::add_to(CLI::App& command) {
       ->type_name("NAME")
       ->group(group);
   command.add_option("--softcap", softcap, "c > 0: logits become c*tanh(logit/c)")->type_name("C")->group(group);
+}
+
+void InputArguments::add_backward_to(CLI::App& command) {
+  const std::string group = "Backward";
+  command.add_option("--dout", dout, "(batch, *grid, heads, head_dim_v): the gradient of out")
+      ->type_name("FILE[:NAME]")
+      ->group(group);
+  command.add_option("--dlogsumexp", dlogsumexp, "(batch, *grid, heads): the gradient of logsumexp")
+      ->type_name("FILE[:NAME]")
+      ->group(group);
 }
 
 bool InputArguments::any() const { return !files().empty(); }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,8 @@ enum class Layout { heads_last, heads_first };
 
 // The library's view of a tensor that lies in the given layout; no copy.
 Tensor in_heads_last(const Tensor& tensor, Layout layout);
+// The same of (batch, *grid, heads), which lies as (batch, heads, *grid) with heads first.
+Tensor logsumexp_in_heads_last(const Tensor& tensor, Layout layout);
 
 // The memory of a call. Tensors lie as in the files, but for those whose innermost dimension was not contiguous
 // (Fortran order): they are copies.
@@ -29,6 +32,13 @@ class Inputs {
   Tensor key() const { return view("key"); }
   Tensor value() const { return view("value"); }
   Modifiers modifiers() const;
+  // Of a backward: nothing where no file has it.
+  std::optional<Tensor> dout() const;
+  std::optional<Tensor> dlogsumexp() const;
+  bool has(const std::string& role) const { return tensors_.contains(role); }
+  // Memory like a role's tensor, in its layout, and the library's view of it.
+  OwnedTensor make_like(const std::string& role) const;
+  Tensor view_like(const std::string& role, const OwnedTensor& tensor) const;
   Layout layout() const { return layout_; }
   int grid_rank() const { return query().rank - 3; }
 
@@ -44,10 +54,12 @@ class Inputs {
 struct InputArguments {
   std::string input, query, key, value;
   std::string bias, key_mask, key_weights, additional_keys, additional_values;  // FILE or FILE:NAME; empty: absent
+  std::string dout, dlogsumexp;                                                 // likewise; of a backward
   std::string softcap = "0";
   std::string layout = "heads-last";
 
   void add_to(CLI::App& command);
+  void add_backward_to(CLI::App& command);
   bool any() const;  // whether a file is named
   Inputs load() const;
   std::vector<std::filesystem::path> files() const;

@@ -28,7 +28,7 @@ struct RunArguments {
   PatternArguments pattern;
   EngineArguments engine;
   std::string out;
-  bool logsumexp = false;
+  bool logsumexp = false, backward = false;
 };
 
 // Everything about the output that can be wrong before there is one.
@@ -40,6 +40,8 @@ void check_output_path(const RunArguments& arguments) {
   } catch (const FileError&) {
     throw UsageError(fmt::format("out={}: must end in .npy, .npz or .safetensors", arguments.out));
   }
+  if (arguments.backward && format == FileFormat::npy)
+    throw UsageError(fmt::format("out={}: must be .npz or .safetensors to hold several gradients", arguments.out));
   if (arguments.logsumexp && format == FileFormat::npy)
     throw UsageError(fmt::format("out={}: must be .npz or .safetensors to hold logsumexp too", arguments.out));
   for (const std::filesystem::path& input : arguments.inputs.files()) {
@@ -78,15 +80,6 @@ OwnedTensor make_logsumexp(const Inputs& inputs) {
                      stored_sizes(sizes, query.rank - 2, inputs.layout()));
 }
 
-// (batch, heads, *grid) memory as (batch, *grid, heads).
-Tensor logsumexp_in_heads_last(const Tensor& tensor, Layout layout) {
-  if (layout == Layout::heads_last) return tensor;
-  std::vector<int> order = {0};
-  for (int i = 2; i < tensor.rank; ++i) order.push_back(i);
-  order.push_back(1);
-  return tensor.permuted(order);
-}
-
 // Seconds that the calls took. Without a terminal there is nobody to show progress to, and the work stays whole.
 double run_with_progress(const ForwardCall& call, const nf_explanation& explanation) {
   const bool watched = isatty(STDERR_FILENO) == 1;
@@ -112,7 +105,57 @@ std::string summary(const RunArguments& arguments, const OwnedTensor& out, const
                      seconds > 0 ? flops / seconds * 1e-9 : 0.0);
 }
 
+void write_outputs(const RunArguments& arguments, const TensorMap& outputs) {
+  try {
+    write_tensor_file(arguments.out, outputs);
+  } catch (const FileError& error) {
+    throw Failure(fmt::format("out={}", error.what()));
+  }
+}
+
+// The gradients of every tensor that is given and has one, as dquery, dkey, ..., beside what the forward gives.
+void run_backward_files(const RunArguments& arguments) {
+  const Options options = arguments.engine.resolve();
+  check_output_path(arguments);
+  const Inputs inputs = arguments.inputs.load();
+  if (!inputs.has("dout"))
+    throw UsageError("dout: is missing: --backward takes it as --dout FILE, or from an --input with a tensor 'dout'");
+  const nf_neighborhood pattern = arguments.pattern.resolve(inputs.grid_rank());
+  const Modifiers modifiers = inputs.modifiers();
+  explain(&pattern.pattern, inputs.query(), inputs.key(), inputs.value(), options, modifiers);  // the library's rules
+  TensorMap outputs;
+  outputs.emplace("out", make_out(inputs));
+  outputs.emplace("logsumexp", make_logsumexp(inputs));
+  const auto gradient = [&](const char* role) -> std::optional<Tensor> {
+    if (!inputs.has(role)) return std::nullopt;
+    const auto [place, is_new] = outputs.emplace(fmt::format("d{}", role), inputs.make_like(role));
+    return inputs.view_like(role, place->second);
+  };
+  Gradients gradients;
+  gradients.query = gradient("query");
+  gradients.key = gradient("key");
+  gradients.value = gradient("value");
+  gradients.additional_keys = gradient("additional_keys");
+  gradients.additional_values = gradient("additional_values");
+  gradients.key_weights = gradient("key_weights");
+  gradients.bias = gradient("bias");
+  const Tensor out = in_heads_last(outputs.at("out").view(), inputs.layout());
+  const Tensor logsumexp = logsumexp_in_heads_last(outputs.at("logsumexp").view(), inputs.layout());
+  forward(&pattern.pattern, inputs.query(), inputs.key(), inputs.value(), out, logsumexp, options, modifiers);
+  const auto start = std::chrono::steady_clock::now();
+  backward(&pattern.pattern, inputs.query(), inputs.key(), inputs.value(), out, logsumexp, *inputs.dout(), gradients,
+           inputs.dlogsumexp(), options, modifiers);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  write_outputs(arguments, outputs);
+  std::string names;
+  for (const auto& [output, tensor] : outputs) names += (names.empty() ? "" : ", ") + output;
+  fmt::print("{}: {}; backward {}\n", arguments.out, names, seconds_text(seconds));
+}
+
 void run_files(const RunArguments& arguments) {
+  if (arguments.backward) return run_backward_files(arguments);
+  if (!arguments.inputs.dout.empty() || !arguments.inputs.dlogsumexp.empty())
+    throw UsageError("dout: is for --backward");
   const Options options = arguments.engine.resolve();
   check_output_path(arguments);
   const Inputs inputs = arguments.inputs.load();
@@ -129,11 +172,7 @@ void run_files(const RunArguments& arguments) {
                       {},      options,        modifiers};
   if (arguments.logsumexp) call.logsumexp = logsumexp_in_heads_last(outputs.at("logsumexp").view(), inputs.layout());
   const double seconds = run_with_progress(call, explanation);
-  try {
-    write_tensor_file(arguments.out, outputs);
-  } catch (const FileError& error) {
-    throw Failure(fmt::format("out={}", error.what()));
-  }
+  write_outputs(arguments, outputs);
   fmt::print("{}\n", summary(arguments, out, explanation, seconds, useful_flops(call, explanation)));
 }
 
@@ -144,7 +183,9 @@ constexpr char kExamples[] =
     "--lse\n"
     "  nearfield run -i x.safetensors --layout heads-first -k 13 --dilation 2 --boundary wrap --engine reference \\\n"
     "      --out out.safetensors\n"
-    "The output holds 'out', and with --lse 'logsumexp', in the layout of the inputs and the dtype of the query.\n";
+    "  nearfield run --backward --input qkv.npz --dout dout.npy -k 7 --out gradients.npz\n"
+    "The output holds 'out', and with --lse 'logsumexp', in the layout of the inputs and the dtype of the query;\n"
+    "with --backward both, and 'dquery', 'dkey', 'dvalue' and the gradients of the modifiers that are given.\n";
 
 }  // namespace
 
@@ -154,6 +195,9 @@ void add_run(CLI::App& app) {
   arguments->inputs.add_to(*command);
   arguments->pattern.add_to(*command);
   arguments->engine.add_to(*command);
+  command->add_flag("--backward", arguments->backward, "Forward, then the gradients of all tensors given")
+      ->group("Backward");
+  arguments->inputs.add_backward_to(*command);
   command->add_option("-o,--out", arguments->out, "Where the result goes: .npy, .npz or .safetensors")
       ->required()
       ->type_name("FILE")

@@ -55,14 +55,16 @@ TEST(TrainDenoiser, UntrainedIsPlainNonlocalMeans) {
     for (size_t i = 0; i < expected.size(); ++i) {
       // The patches are float32.
       const double error = std::abs(result[i] - expected[i]);
-      ASSERT_TRUE(error <= 2e-5) << i << ": " << result[i] << " instead of " << expected[i];
+      ASSERT_TRUE(error <= 5e-6) << i << ": " << result[i] << " instead of " << expected[i];
     }
+    // Dividing by a lonely pixel's own factor enlarges the rounding errors of both.
+    const double tolerance = 2e-6 / own_factor(model);
     const Image plain = denoise::nonlocal_means(noisy, {factor * kSigma, kSigma, threads(1)}).image;
     const Image single = denoise_with(model, noisy, threads(1));
     ASSERT_EQ(single.pixels.size(), plain.pixels.size());
     for (size_t i = 0; i < plain.pixels.size(); ++i) {
       const double error = std::abs(static_cast<double>(single.pixels[i]) - plain.pixels[i]);
-      ASSERT_TRUE(error <= 5e-4) << i << ": " << single.pixels[i] << " instead of " << plain.pixels[i];
+      ASSERT_TRUE(error <= tolerance) << i << ": " << single.pixels[i] << " instead of " << plain.pixels[i];
     }
   }
 }
@@ -93,7 +95,7 @@ TEST(TrainDenoiser, GradientIsThatOfFiniteDifferences) {
       };
       const double found = (loss(up) - loss(down)) / (2 * kStep);
       const double error = std::abs(found - expected);
-      EXPECT_TRUE(error <= 1e-5 * std::abs(expected) + 1e-11)
+      EXPECT_TRUE(error <= 1e-6 * std::abs(expected) + 1e-12)
           << "seed " << seed << ", " << name << ": " << expected << ", by differences " << found;
       EXPECT_GT(std::abs(expected), 1e-9) << "seed " << seed << ", " << name << ": proves nothing";
     };

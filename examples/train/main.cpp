@@ -5,7 +5,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -13,10 +12,12 @@
 #include <string>
 #include <vector>
 
+#include "canvas.h"
 #include "denoiser.h"
 #include "image_io.h"
 #include "nonlocal_means.h"
 #include "picture.h"
+#include "random.h"
 #include "trainer.h"
 
 namespace {
@@ -101,28 +102,56 @@ Sample load(const std::string& path, const Arguments& arguments, uint64_t noise_
   return sample;
 }
 
+struct Progress {
+  int64_t step = 0, steps = 0;
+  double loss = 0;     // running mean over the last steps' pieces, of which some are harder than others
+  double quality = 0;  // PSNR of the middle of the photograph, the same all the time
+  double seconds = 0;
+};
+
 // On a terminal one line that changes with every step; else one for each tenth of the steps.
-void show_progress(int64_t step, int64_t steps, double loss, double seconds) {
+void show(const Progress& now) {
   constexpr int64_t kBar = 30;
-  const bool terminal = isatty(STDOUT_FILENO) != 0, last = step == steps;
-  if (!terminal && !last && step * 10 / steps == (step - 1) * 10 / steps) return;
-  const auto full = static_cast<size_t>(kBar * step / steps);
-  std::printf("%s  [%s%s] %4d of %d   loss %.2e = %.2f dB   %3.0f s%s", terminal ? "\r" : "",
-              std::string(full, '#').c_str(), std::string(kBar - full, '.').c_str(), static_cast<int>(step),
-              static_cast<int>(steps), loss, -10 * std::log10(loss), seconds, terminal && !last ? "" : "\n");
+  const bool terminal = isatty(STDOUT_FILENO) != 0, last = now.step == now.steps;
+  if (!terminal && !last && now.step * 10 / now.steps == (now.step - 1) * 10 / now.steps) return;
+  const auto full = static_cast<size_t>(kBar * now.step / now.steps);
+  std::printf("%s  [%s%s] %4d of %d   loss %.2e   middle %.2f dB   %3.0f s%s", terminal ? "\r" : "",
+              std::string(full, '#').c_str(), std::string(kBar - full, '.').c_str(), static_cast<int>(now.step),
+              static_cast<int>(now.steps), now.loss, now.quality, now.seconds, terminal && !last ? "" : "\n");
   std::fflush(stdout);
 }
 
+// The middle of the photograph, as it is and as it is seen.
+struct Middle {
+  Image clean, noisy;
+  explicit Middle(const Sample& sample) {
+    constexpr int64_t kSide = 128;
+    const int64_t height = std::min(kSide, sample.clean.height), width = std::min(kSide, sample.clean.width);
+    const denoise::Box box{(sample.clean.height - height) / 2, (sample.clean.width - width) / 2, height, width};
+    clean = denoise::crop(sample.clean, box);
+    noisy = denoise::crop(sample.noisy, box);
+  }
+  double quality(const train::Model& model, const nearfield::Options& options) const {
+    return denoise::psnr(train::denoise_with(model, noisy, options), clean);
+  }
+};
+
 train::Model fit(const Sample& sample, const train::TrainingPlan& plan) {
-  constexpr double kMemory = 20;  // steps: pieces differ, so the loss that is shown is a running mean
+  constexpr int64_t kMemory = 20, kEvery = 5;  // steps: of the running mean; between looks at the middle
   const auto start = std::chrono::steady_clock::now();
+  const Middle middle(sample);
   train::Trainer trainer(sample.clean, train::plain_model(plan.sigma, sample.h), plan);
-  double loss = 0;
+  Progress now;
+  now.steps = plan.steps;
+  now.quality = middle.quality(trainer.model(), plan.options);
+  std::printf("  before: middle of %s %.2f dB\n", sample.name.c_str(), now.quality);
   while (!trainer.done()) {
-    const double now = trainer.advance();
-    loss += (now - loss) / std::min(static_cast<double>(trainer.step()), kMemory);
-    show_progress(trainer.step(), plan.steps, loss,
-                  std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    const double loss = trainer.advance();
+    now.step = trainer.step();
+    now.loss += (loss - now.loss) / static_cast<double>(std::min(now.step, kMemory));
+    if (now.step % kEvery == 0 || trainer.done()) now.quality = middle.quality(trainer.model(), plan.options);
+    now.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    show(now);
   }
   return trainer.model();
 }

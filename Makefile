@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 export CTEST_PARALLEL_LEVEL := $(JOBS)
 
-.PHONY: help build demo test test-long bench lint format asan tsan clean
+.PHONY: help build demo train-demo test test-long bench lint format asan tsan clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -22,6 +22,12 @@ demo: ## clean a noisy photograph with local attention; pictures in demo-output/
 	@$(call configure,release,-DNEARFIELD_BUILD_TESTS=OFF)
 	@cmake --build --preset release --target nearfield_denoise
 	@examples/denoise/demo.sh
+
+train-demo: ## learn a better filter through forward and backward, in a minute; pictures in demo-output/train/
+	@tools/setup.sh demo
+	@$(call configure,release,-DNEARFIELD_BUILD_TESTS=OFF)
+	@cmake --build --preset release --target nearfield_train
+	@examples/train/demo.sh
 
 test: ## build everything and run every test: about five minutes on two cores
 	@tools/setup.sh test

@@ -22,7 +22,7 @@ namespace {
 struct CheckArguments {
   std::string cases = "2000", seed = "1", first = "0", isa = "all", kernel = "all", dtype = "all", threads = "0",
               direction = "both";
-  bool modifiers = false;
+  bool plain = false;
 };
 
 struct CheckPlan {
@@ -66,17 +66,17 @@ CheckPlan resolve(const CheckArguments& arguments) {
       plan.settings.push_back({isa, kernel, threads == 0 ? nf_default_num_threads() : static_cast<int32_t>(threads)});
   core::RandomProblemOptions& problems = plan.problems;
   problems.additional_keys = problems.key_mask = problems.key_weights = problems.bias = problems.softcap =
-      arguments.modifiers;
+      !arguments.plain;
   if (arguments.dtype != "all") problems.dtypes = {static_cast<core::DType>(parse_dtype(arguments.dtype))};
   if (arguments.direction != "forward" && arguments.direction != "backward" && arguments.direction != "both")
     throw UsageError("direction=" + arguments.direction + ": must be forward, backward or both");
   plan.forward = arguments.direction != "backward";
   plan.backward = arguments.direction != "forward";
   problems.gradients = plan.backward;
-  plan.reproduce = fmt::format("nearfield check --seed {} --cases 1{}{}{}", plan.seed,
-                               arguments.dtype == "all" ? "" : " --dtype " + arguments.dtype,
-                               arguments.modifiers ? " --modifiers" : "",
-                               arguments.direction == "both" ? "" : " --direction " + arguments.direction);
+  plan.reproduce =
+      fmt::format("nearfield check --seed {} --cases 1{}{}{}", plan.seed,
+                  arguments.dtype == "all" ? "" : " --dtype " + arguments.dtype, arguments.plain ? " --plain" : "",
+                  arguments.direction == "both" ? "" : " --direction " + arguments.direction);
   return plan;
 }
 
@@ -202,8 +202,7 @@ void add_check(CLI::App& app) {
   command->add_option("--threads", arguments->threads, "Threads of each call, 0 for the default")
       ->capture_default_str();
   command->add_option("--direction", arguments->direction, "forward, backward or both")->capture_default_str();
-  command->add_flag("--modifiers", arguments->modifiers,
-                    "Draw masks, biases, weights, additional keys and softcap too");
+  command->add_flag("--plain", arguments->plain, "Draw no masks, biases, weights, additional keys and softcaps");
   command->callback([arguments] { run_check(*arguments); });
 }
 

@@ -32,6 +32,8 @@ class BandBackward : BandWalk<T> {
     alongside_[1] = {&inputs_.dout, ws_.out_offsets};
     alongside_[2] = {&gradients_.query, own_.dquery_offsets};
     alongside_count_ = gradients_.query ? 3 : 2;
+    if (wanted_.key) this->retiring_[this->retiring_count_++] = {&sums_.dkey, own_.dkey_offsets};
+    if (wanted_.value) this->retiring_[this->retiring_count_++] = {&sums_.dvalue, own_.dvalue_offsets};
     std::fill_n(own_.additional_from, problem.shape.additional, 0);
   }
 

@@ -137,8 +137,9 @@ class BandRing {
 
   // ---- what comes next ---------------------------------------------------------------------------------------------
 
-  // What the block that comes next will read and write: the key lines that are not in its ring yet, and the first
-  // queries of the strip. Of a line that wraps around, as far as its second seam.
+  // What the block that comes next will read and write: the key lines that are not in its ring yet, what those that
+  // make room for them are added to, and the first queries of the strip. Of a line that wraps around, as far as its
+  // second seam.
   void foresee_block(const Column& column, const BandBlock& next, int64_t batch, int64_t kv_head, int64_t ring) {
     const LineTag* tags = ws_.tags + ring * extent_.slots();
     const auto foresee_lines = [&](int64_t row, int64_t from) {
@@ -149,6 +150,13 @@ class BandRing {
         for (const auto& [tensor, offsets] :
              {std::pair{&problem_.key, ws_.key_offsets}, std::pair{&problem_.value, ws_.value_offsets}}) {
           const std::byte* line = key_line(column, *tensor, batch, kv_head, tag);
+          foresee(*tensor, line, offsets, seam_);
+          foresee(*tensor, line, offsets + seam_, beyond);
+        }
+        if (tags[slot] == LineTag{}) return;
+        for (int i = 0; i < retiring_count_; ++i) {
+          const auto& [tensor, offsets] = retiring_[i];
+          const std::byte* line = key_line(column, *tensor, batch, kv_head, tags[slot]);
           foresee(*tensor, line, offsets, seam_);
           foresee(*tensor, line, offsets + seam_, beyond);
         }
@@ -165,10 +173,10 @@ class BandRing {
       }
   }
 
-  // Tensors with the queries' tokens that are read or written on the way.
+  // Tensors that are read or written on the way, with the queries' tokens or, where lines retire to, the keys'.
   struct Alongside {
     const TensorView* tensor;
-    const int64_t* offsets;  // of the strip's queries along their line
+    const int64_t* offsets;  // of the strip's queries, or positions, along their line
   };
 
  private:
@@ -223,6 +231,8 @@ class BandRing {
   BandWorkspace<T> ws_;
   Alongside alongside_[3] = {};
   int alongside_count_ = 0;
+  Alongside retiring_[2] = {};
+  int retiring_count_ = 0;
   int64_t positions_ = 0;  // of a packed line, in this column
   int64_t seam_ = 0;       // where these wrap around, else positions_
   int64_t upcoming_ = 0;   // entries of ws_.upcoming

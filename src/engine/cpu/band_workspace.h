@@ -117,7 +117,7 @@ struct BandWorkspace {
              is_given(problem.modifiers.key_mask) || is_given(problem.modifiers.key_weights), wanted) {
     const int64_t lanes = kernels.lanes, more = problem.shape.additional;
     row = extent.lines() * width + round_up(more, lanes);
-    most_upcoming = 2 * extent.rows + 4 * extent.slots();  // all of a block
+    most_upcoming = 3 * extent.rows + 8 * extent.slots();  // all of a block
     additional_size = (wanted.any() ? 2 : 1) * more * (key_stride + value_stride);
     const int64_t ring_bytes = (extent.slots() * slot.size + additional_size) * static_cast<int64_t>(sizeof(T));
     heads = std::clamp<int64_t>(kRingsTogetherBytes / std::max<int64_t>(ring_bytes, 1), 1,

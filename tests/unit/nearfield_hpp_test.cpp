@@ -162,4 +162,19 @@ TEST(CppFace, TellsOfTheMachineAndTheChoice) {
   EXPECT_EQ(text.find("engine=reference threads=1 waste=1.00: "), 0U) << text;
 }
 
+TEST(CppFace, ExplainsABackwardAndItsMemory) {
+  const auto q = nf::Tensor(nullptr, NF_BFLOAT16, {1, 9, 10, 2, 16});
+  const auto pattern = nf::neighborhood({3, 3});
+  const auto options = nf::Options().with_threads(1);
+  nf::Gradients only_query, all;
+  only_query.query = all.query = q;
+  all.key = all.value = q;
+  const size_t small = nf::backward_workspace(pattern, q, q, q, only_query, options);
+  const size_t large = nf::backward_workspace(pattern, q, q, q, all, options);
+  EXPECT_GT(small, 0U);
+  EXPECT_GE(large, small + 2 * 9 * 10 * 2 * 16 * sizeof(float)) << "16-bit gradients are summed in float copies";
+  const std::string text = nf::to_string(nf::explain_backward(pattern, q, q, q, all, options));
+  EXPECT_NE(text.find("one pass over the pairs"), std::string::npos) << text;
+}
+
 }  // namespace

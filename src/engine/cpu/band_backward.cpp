@@ -15,8 +15,6 @@
 namespace nearfield::core {
 namespace {
 
-constexpr double kLn2 = 0.69314718055994530942;
-
 template <class T>
 class BandBackward : BandWalk<T> {
  public:
@@ -138,9 +136,9 @@ class BandBackward : BandWalk<T> {
     BandGroup<T>& group = tile.groups[0];
     for (int64_t i = 0; i < group.lines; ++i) {
       T* packed = const_cast<T*>(group.keys[i]);  // the ring is this object's own
-      own_.dkeys[first + i] = packed + slot.dkeys;
-      own_.dvalues[first + i] = packed + slot.dvalues;
-      own_.dlog_weights[first + i] = packed + slot.dlog_weights;
+      if (wanted_.key) own_.dkeys[first + i] = packed + slot.dkeys;
+      if (wanted_.value) own_.dvalues[first + i] = packed + slot.dvalues;
+      if (wanted_.key_weights) own_.dlog_weights[first + i] = packed + slot.dlog_weights;
     }
     group.seen_from = own_.seen_from;
     group.seen_to = own_.seen_to;
@@ -265,30 +263,15 @@ std::vector<std::vector<int64_t>> columns_by_colour(const Plan& plan) {
 template <class T>
 void run_bands(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
                const CpuChoice& choice, std::byte* workspace) {
-  Arena shared(workspace);
-  SharedModifiers<T> modifiers(shared, problem, choice.wanted.key_weights);
-  SharedGradients<T> sums(shared, problem, choice.wanted, modifiers.bias_head);
-  modifiers.fill(problem);
-  sums.start(problem, gradients);
-  std::byte* slots = workspace + choice.workspace_shared;
   const int64_t together = choice.heads_together, kv_heads = problem.shape.heads_kv;
   const int64_t groups = ceil_div(kv_heads, together);
-  int64_t done = 0;
-  for (const std::vector<int64_t>& columns : columns_by_colour(*choice.plan)) {
-    const auto count = static_cast<int64_t>(columns.size()), tasks = problem.shape.batch * groups * count;
-    TaskQueue queue(tasks);
-    parallel_for(problem.threading, std::min<int64_t>(choice.slots, tasks), [&](int64_t slot) {
-      BandBackward<T> backward(problem, inputs, gradients, choice, modifiers, sums,
-                               slots + static_cast<size_t>(slot) * choice.workspace_per_slot);
-      for (int64_t task = 0; queue.next(task);) {
-        const int64_t group = task / count, first = group % groups * together;
-        backward.run(column_at(*choice.plan, columns[static_cast<size_t>(task % count)]),
-                     {group / groups, first, std::min(first + together, kv_heads)}, done + task);
-      }
-    });
-    done += tasks;
-  }
-  sums.finish(problem, gradients, kernels_of<T>(choice.isa));
+  run_by_colour<T, BandBackward<T>>(problem, inputs, gradients, choice, workspace, columns_by_colour(*choice.plan),
+                                    problem.shape.batch * groups,
+                                    [&](BandBackward<T>& pass, int64_t column, int64_t group, int64_t number) {
+                                      const int64_t first = group % groups * together;
+                                      pass.run(column_at(*choice.plan, column),
+                                               {group / groups, first, std::min(first + together, kv_heads)}, number);
+                                    });
 }
 
 }  // namespace

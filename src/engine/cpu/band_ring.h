@@ -129,8 +129,8 @@ class BandRing {
       const int64_t i = first + count++;
       ws_.keys[i] = packed;
       ws_.values[i] = packed + ws_.slot.values;
-      ws_.log_weights[i] = packed + ws_.slot.log_weights;
-      ws_.weightless[i] = packed + ws_.slot.weightless;
+      if (ws_.slot.log_weights >= 0) ws_.log_weights[i] = packed + ws_.slot.log_weights;
+      if (ws_.slot.weightless >= 0) ws_.weightless[i] = packed + ws_.slot.weightless;
     });
     return count;
   }

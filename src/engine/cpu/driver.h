@@ -14,8 +14,9 @@
 namespace nearfield::core {
 
 inline constexpr size_t kCacheLine = 64;
-// Kernels want logits in units of log2.
+// Kernels want logits in units of log2; gradients are natural again.
 inline constexpr double kLog2e = 1.44269504088896340736;
+inline constexpr double kLn2 = 0.69314718055994530942;
 
 constexpr int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 

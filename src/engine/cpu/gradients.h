@@ -3,8 +3,10 @@
 // after another, in the order of the tasks, so that they are the same for any number of threads.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <vector>
 
 #include "engine/cpu/driver.h"
 #include "engine/cpu/kernels.h"
@@ -53,5 +55,33 @@ struct SharedGradients {
   // Rounds what was summed elsewhere into the caller's tensors.
   void finish(const Problem& problem, const Gradients& gradients, const KernelTable<T>& kernels);
 };
+
+// A kernel's backward: its units of work (columns, slabs) by colour, each for `heads` heads or groups of heads of the
+// whole batch. Pass(problem, inputs, gradients, choice, modifiers, sums, memory) is made once a slot;
+// run(pass, unit, head, number) runs one task, whose numbers ascend through the colours.
+template <class T, class Pass, class Unit, class Run>
+void run_by_colour(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
+                   const CpuChoice& choice, std::byte* workspace, const std::vector<std::vector<Unit>>& colours,
+                   int64_t heads, Run run) {
+  Arena shared(workspace);
+  SharedModifiers<T> modifiers(shared, problem, choice.wanted.key_weights);
+  SharedGradients<T> sums(shared, problem, choice.wanted, modifiers.bias_head);
+  modifiers.fill(problem);
+  sums.start(problem, gradients);
+  std::byte* slots = workspace + choice.workspace_shared;
+  int64_t done = 0;
+  for (const std::vector<Unit>& units : colours) {
+    const auto count = static_cast<int64_t>(units.size()), tasks = heads * count;
+    TaskQueue queue(tasks);
+    parallel_for(problem.threading, std::min<int64_t>(choice.slots, tasks), [&](int64_t slot) {
+      Pass pass(problem, inputs, gradients, choice, modifiers, sums,
+                slots + static_cast<size_t>(slot) * choice.workspace_per_slot);
+      for (int64_t task = 0; queue.next(task);)
+        run(pass, units[static_cast<size_t>(task % count)], task / count, done + task);
+    });
+    done += tasks;
+  }
+  sums.finish(problem, gradients, kernels_of<T>(choice.isa));
+}
 
 }  // namespace nearfield::core

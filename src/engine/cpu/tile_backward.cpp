@@ -14,8 +14,6 @@
 namespace nearfield::core {
 namespace {
 
-constexpr double kLn2 = 0.69314718055994530942;
-
 template <class T>
 class TileBackward : TileWalk<T> {
  public:
@@ -312,29 +310,12 @@ std::vector<std::vector<Slab>> slabs_by_colour(const Plan& plan) {
 template <class T>
 void run_tiles(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
                const CpuChoice& choice, std::byte* workspace) {
-  Arena shared(workspace);
-  SharedModifiers<T> modifiers(shared, problem, choice.wanted.key_weights);
-  SharedGradients<T> sums(shared, problem, choice.wanted, modifiers.bias_head);
-  modifiers.fill(problem);
-  sums.start(problem, gradients);
-  std::byte* slots = workspace + choice.workspace_shared;
-  int64_t done = 0;
-  for (const std::vector<Slab>& slabs : slabs_by_colour(*choice.plan)) {
-    const auto count = static_cast<int64_t>(slabs.size());
-    const int64_t tasks = problem.shape.batch * problem.shape.heads_kv * count;
-    TaskQueue queue(tasks);
-    parallel_for(problem.threading, std::min<int64_t>(choice.slots, tasks), [&](int64_t slot) {
-      TileBackward<T> backward(problem, inputs, gradients, choice, modifiers, sums,
-                               slots + static_cast<size_t>(slot) * choice.workspace_per_slot);
-      for (int64_t task = 0; queue.next(task);) {
-        const Slab& slab = slabs[static_cast<size_t>(task % count)];
-        const int64_t head = task / count;
-        backward.run(head / problem.shape.heads_kv, head % problem.shape.heads_kv, slab.first, slab.end, done + task);
-      }
-    });
-    done += tasks;
-  }
-  sums.finish(problem, gradients, kernels_of<T>(choice.isa));
+  const int64_t kv_heads = problem.shape.heads_kv;
+  run_by_colour<T, TileBackward<T>>(problem, inputs, gradients, choice, workspace, slabs_by_colour(*choice.plan),
+                                    problem.shape.batch * kv_heads,
+                                    [&](TileBackward<T>& pass, const Slab& slab, int64_t head, int64_t number) {
+                                      pass.run(head / kv_heads, head % kv_heads, slab.first, slab.end, number);
+                                    });
 }
 
 }  // namespace

@@ -9,8 +9,8 @@ namespace nearfield::core {
 
 template <class T>
 struct TileGradientWorkspace {
-  T *query_rows, *out_rows, *dout_rows, *dout, *dlogsumexp, *d, *terms, *dquery, *dquery_rows, *dscores = nullptr,
-                                                                                               *slopes = nullptr;
+  T *query_rows, *out_rows, *dout_rows, *dout, *dlogsumexp, *d, *terms, *dquery, *dquery_rows;
+  T *dscores = nullptr, *slopes = nullptr;
   T *dbias, *dlog_weights, *weightless, *sink, *additional;
   T *alone_rows, *alone, *alone_dout_rows, *alone_dout, *alone_logsumexp, *alone_dquery,
       *alone_scaled;  // one query, the others blank

@@ -11,27 +11,19 @@
 namespace nearfield::core::merge {
 
 // How a row's elements are read and written, at any address. Sum is what they are added up in.
-struct Float64 {
-  using Sum = double;
-  static constexpr int64_t kSize = 8;
-  static double load(const std::byte* element) {
-    double value;
+template <class T>
+struct Plain {
+  using Sum = T;
+  static constexpr int64_t kSize = sizeof(T);
+  static T load(const std::byte* element) {
+    T value;
     std::memcpy(&value, element, sizeof value);
     return value;
   }
-  static void store(std::byte* element, double value) { std::memcpy(element, &value, sizeof value); }
+  static void store(std::byte* element, T value) { std::memcpy(element, &value, sizeof value); }
 };
-
-struct Float32 {
-  using Sum = float;
-  static constexpr int64_t kSize = 4;
-  static float load(const std::byte* element) {
-    float value;
-    std::memcpy(&value, element, sizeof value);
-    return value;
-  }
-  static void store(std::byte* element, float value) { std::memcpy(element, &value, sizeof value); }
-};
+using Float64 = Plain<double>;
+using Float32 = Plain<float>;
 
 template <float (*widen)(uint16_t), uint16_t (*narrow)(float)>
 struct Half {

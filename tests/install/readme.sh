@@ -47,10 +47,15 @@ done
 cmake --build cmake1/build
 cmake1/build/app
 
-# The files that the commands read: zeros of shape (1, 8, 8, 1, 4).
-for name in q k v; do
+# The files that the commands read: zeros of shape (1, 8, 8, 1, 4), query, key and value also as one archive.
+for name in query key value; do
   printf '\x93NUMPY\x01\x00\x76\x00%-117s\n' "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 8, 8, 1, 4), }" >$name.npy
   head -c $((4 * 256)) /dev/zero >>$name.npy
 done
+cmake -E tar cf qkv.npz --format=zip query.npy key.npy value.npy
+mv query.npy q.npy
+mv key.npy k.npy
+mv value.npy v.npy
+cp q.npy dout.npy
 block sh 1 | sed "s|build/nearfield|$BUILD/nearfield|" >commands
 bash -eux commands

@@ -224,7 +224,8 @@ NF_API nf_status nf_backward(const nf_pattern* pattern, const nf_tensor* query, 
                              const nf_tensor* dlogsumexp, const nf_gradients* gradients);
 
 /* Bytes of scratch that nf_backward needs, as nf_forward_workspace. Of gradients, only which are NULL matters. At most
- * about 1 MB a thread, beside one float copy of the gradients of key and value where these are 16-bit. */
+ * 1 MB a thread, and once: a float copy of the gradients of key and value where these are 16-bit, the bias and the
+ * weights as the kernels read them, and float64 sums of the gradients of bias and additional keys and values. */
 NF_API nf_status nf_backward_workspace(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key,
                                        const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
                                        const nf_gradients* gradients, size_t* bytes);

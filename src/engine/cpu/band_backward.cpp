@@ -35,9 +35,9 @@ class BandBackward : BandWalk<T> {
     std::fill_n(own_.additional_from, problem.shape.additional, 0);
   }
 
-  // A whole column; `number` is the task's, for sums that go in order.
-  void run(const Column& column, const BandHeads& heads, int64_t number) {
-    typename Turnstile::Turn turn(sums_.turnstile, number);
+  // A whole column.
+  void run(const Column& column, const BandHeads& heads, const BackwardTask& task) {
+    const Turnstile::Turn turn(task.turnstile, task.number);
     start(column, heads);
     const int64_t group = problem_.shape.heads / problem_.shape.heads_kv;
     const auto visit = [&](const BandBlock& block, int64_t kv_head) {
@@ -213,7 +213,7 @@ class BandBackward : BandWalk<T> {
   }
 
   // What the task has summed over its queries.
-  void hand_in(const BandHeads& heads, const typename Turnstile::Turn& turn) {
+  void hand_in(const BandHeads& heads, const Turnstile::Turn& turn) {
     const Shape& shape = problem_.shape;
     if (!wanted_.bias && !wanted_.additional_keys && !wanted_.additional_values) return;
     turn.wait();
@@ -265,13 +265,12 @@ void run_bands(const Problem& problem, const BackwardInputs& inputs, const Gradi
                const CpuChoice& choice, std::byte* workspace) {
   const int64_t together = choice.heads_together, kv_heads = problem.shape.heads_kv;
   const int64_t groups = ceil_div(kv_heads, together);
-  run_by_colour<T, BandBackward<T>>(problem, inputs, gradients, choice, workspace, columns_by_colour(*choice.plan),
-                                    problem.shape.batch * groups,
-                                    [&](BandBackward<T>& pass, int64_t column, int64_t group, int64_t number) {
-                                      const int64_t first = group % groups * together;
-                                      pass.run(column_at(*choice.plan, column),
-                                               {group / groups, first, std::min(first + together, kv_heads)}, number);
-                                    });
+  run_by_colour<T, BandBackward<T>>(
+      problem, inputs, gradients, choice, workspace, columns_by_colour(*choice.plan), groups,
+      [&](BandBackward<T>& pass, int64_t column, const BackwardTask& task) {
+        const int64_t first = task.group * together;
+        pass.run(column_at(*choice.plan, column), {task.batch, first, std::min(first + together, kv_heads)}, task);
+      });
 }
 
 }  // namespace

@@ -43,6 +43,8 @@ std::string describe(const CpuChoice& chosen, const CpuChoice* other, bool force
   if (chosen.wanted.any())
     text += concat("; one pass over the pairs, ", chosen.kernel == CpuKernel::band ? "strips" : "slabs",
                    " of queries that share no key side by side");
+  if (chosen.adds_in_turn)
+    text += "; bias or additional keys are many: their gradients let one task of a head run at a time";
   return text;
 }
 

@@ -28,6 +28,7 @@ struct CpuChoice {
   size_t workspace_shared = 0;    // bytes, once
   size_t workspace_per_slot = 0;  // bytes, for one of the slots that run in parallel
   int32_t slots = 1;              // at most problem.threading.num_threads
+  bool adds_in_turn = false;      // the tile kernel's backward: one task of a head at a time
   int64_t heads_together = 1;     // key/value heads that one task of the band kernel takes
   PlanStatistics executed;        // of one (batch, head), as the chosen kernel executes it
   std::string reason;

@@ -135,6 +135,7 @@ SharedGradients<T>::SharedGradients(Arena& arena, const Problem& problem, const 
   };
   dkey = place(wanted.key, shape.head_dim);
   dvalue = place(wanted.value, shape.head_dim_v);
+  turnstiles = std::make_unique<Turnstile[]>(static_cast<size_t>(shape.heads_kv));
   if (wanted.key_weights) dlog_weights = arena.take<T>(rows);
   if (wanted.bias) dbias = arena.take<double>(shape.heads * bias_head);
   if (wanted.additional_keys) dadditional_keys = arena.take<double>(more * shape.head_dim);

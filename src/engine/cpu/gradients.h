@@ -1,11 +1,12 @@
 // Where a backward's sums go, shared by its threads: gradients of keys and values in the type that sums are held in,
-// which is the caller's tensor where that has it, else a copy; and sums over all queries, which tasks hand in one
-// after another, in the order of the tasks, so that they are the same for any number of threads.
+// which is the caller's tensor where that has it, else a copy; and sums over all queries, to which the tasks of a head
+// add one after another, in the order of the tasks, so that they are the same for any number of threads.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "engine/cpu/driver.h"
@@ -15,10 +16,10 @@
 
 namespace nearfield::core {
 
-// Lets tasks pass one at a time, by their numbers. Tasks must be begun in that order.
+// Lets tasks pass one at a time, by their numbers from 0 on. Tasks must be begun in that order.
 class Turnstile {
  public:
-  // The turn of task `number`, for the rest of its life; passes even if the task fails.
+  // The turn of task `number`, from wait() for the rest of its life; passes even if the task fails.
   class Turn {
    public:
     Turn(Turnstile& turnstile, int64_t number) : turnstile_(turnstile), number_(number) {}
@@ -41,12 +42,12 @@ class Turnstile {
 
 template <class T>
 struct SharedGradients {
-  TensorView dkey, dvalue;               // (batch, *grid, heads_kv, channels) of T; null: not wanted
-  T* dlog_weights = nullptr;             // [batch][heads_kv][tokens]: sums of dS
-  double* dbias = nullptr;               // [heads][bias_head]
-  double* dadditional_keys = nullptr;    // [batch][heads_kv][M][head_dim]
-  double* dadditional_values = nullptr;  // [batch][heads_kv][M][head_dim_v]
-  Turnstile turnstile;
+  TensorView dkey, dvalue;                  // (batch, *grid, heads_kv, channels) of T; null: not wanted
+  T* dlog_weights = nullptr;                // [batch][heads_kv][tokens]: sums of dS
+  double* dbias = nullptr;                  // [heads][bias_head]
+  double* dadditional_keys = nullptr;       // [batch][heads_kv][M][head_dim]
+  double* dadditional_values = nullptr;     // [batch][heads_kv][M][head_dim_v]
+  std::unique_ptr<Turnstile[]> turnstiles;  // [heads_kv]; the band kernel's are those of its groups of heads
 
   // Lays what is not the caller's out in `arena`. bias_head: entries of one head's table.
   SharedGradients(Arena& arena, const Problem& problem, const GradientsWanted& wanted, int64_t bias_head);
@@ -56,13 +57,20 @@ struct SharedGradients {
   void finish(const Problem& problem, const Gradients& gradients, const KernelTable<T>& kernels);
 };
 
-// A kernel's backward: its units of work (columns, slabs) by colour, each for `heads` heads or groups of heads of the
-// whole batch. Pass(problem, inputs, gradients, choice, modifiers, sums, memory) is made once a slot;
-// run(pass, unit, head, number) runs one task, whose numbers ascend through the colours.
+// A task of a backward: one unit of work (column, slab) for one of the groups of heads of one image.
+struct BackwardTask {
+  int64_t batch, group;
+  Turnstile& turnstile;  // of the group
+  int64_t number;        // there
+};
+
+// A kernel's backward: its units of work by colour, each for `groups` groups of heads of every image.
+// Pass(problem, inputs, gradients, choice, modifiers, sums, memory) is made once a slot; run(pass, unit, task) runs one
+// task. Those begun together are of different groups, so that they seldom wait for each other.
 template <class T, class Pass, class Unit, class Run>
 void run_by_colour(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
                    const CpuChoice& choice, std::byte* workspace, const std::vector<std::vector<Unit>>& colours,
-                   int64_t heads, Run run) {
+                   int64_t groups, Run run) {
   Arena shared(workspace);
   SharedModifiers<T> modifiers(shared, problem, choice.wanted.key_weights);
   SharedGradients<T> sums(shared, problem, choice.wanted, modifiers.bias_head);
@@ -71,13 +79,16 @@ void run_by_colour(const Problem& problem, const BackwardInputs& inputs, const G
   std::byte* slots = workspace + choice.workspace_shared;
   int64_t done = 0;
   for (const std::vector<Unit>& units : colours) {
-    const auto count = static_cast<int64_t>(units.size()), tasks = heads * count;
-    TaskQueue queue(tasks);
-    parallel_for(problem.threading, std::min<int64_t>(choice.slots, tasks), [&](int64_t slot) {
+    const auto count = static_cast<int64_t>(units.size()), tasks = problem.shape.batch * count;  // of a group
+    TaskQueue queue(tasks * groups);
+    parallel_for(problem.threading, std::min<int64_t>(choice.slots, tasks * groups), [&](int64_t slot) {
       Pass pass(problem, inputs, gradients, choice, modifiers, sums,
                 slots + static_cast<size_t>(slot) * choice.workspace_per_slot);
-      for (int64_t task = 0; queue.next(task);)
-        run(pass, units[static_cast<size_t>(task % count)], task / count, done + task);
+      for (int64_t next = 0; queue.next(next);) {
+        const int64_t group = next % groups, task = next / groups;
+        run(pass, units[static_cast<size_t>(task % count)],
+            BackwardTask{task / count, group, sums.turnstiles[static_cast<size_t>(group)], done + task});
+      }
     });
     done += tasks;
   }

@@ -26,25 +26,43 @@ class TileBackward : TileWalk<T> {
         sums_(sums),
         own_(this->arena_, problem, kernels_, ws_, choice.wanted) {}
 
-  // Tiles [first_tile, end_tile) for all heads of a key/value head; `number` is the task's.
-  void run(int64_t batch, int64_t kv_head, int64_t first_tile, int64_t end_tile, int64_t number) {
-    typename Turnstile::Turn turn(sums_.turnstile, number);
-    const Shape& shape = problem_.shape;
-    const int64_t group = shape.heads / shape.heads_kv, channels = shape.head_dim + shape.head_dim_v;
-    std::fill_n(own_.additional, shape.additional * channels, T{0});
-    if (wanted_.bias) std::fill_n(own_.task_bias, group * modifiers_.bias_head, 0.0);
+  // Tiles [first_tile, end_tile) for all heads of a key/value head.
+  void run(const BackwardTask& task, int64_t first_tile, int64_t end_tile) {
+    const Turnstile::Turn turn(task.turnstile, task.number);
+    const int64_t group = problem_.shape.heads / problem_.shape.heads_kv, batch = task.batch, kv_head = task.group;
+    start(batch, kv_head, turn);
     for (int64_t member = 0; member < group; ++member)
       for (int64_t index = first_tile; index < end_tile; ++index) {
         const Tile tile = plan_.tile(index);
         plan_.expand(tile, steps_);
         run_tile(tile, batch, kv_head, kv_head * group + member, member);
       }
-    hand_in(batch, kv_head, turn);
+    if (!own_.adds_in_turn) hand_in(kv_head, turn);
   }
 
  private:
   using TileWalk<T>::problem_, TileWalk<T>::modifiers_, TileWalk<T>::plan_, TileWalk<T>::kernels_, TileWalk<T>::ws_,
       TileWalk<T>::steps_;
+
+  // Where the task's sums over its queries begin.
+  void start(int64_t batch, int64_t kv_head, const Turnstile::Turn& turn) {
+    const Shape& shape = problem_.shape;
+    const int64_t bias = shape.heads / shape.heads_kv * modifiers_.bias_head;
+    if (own_.adds_in_turn) {
+      turn.wait();
+      if (wanted_.bias) task_bias_ = sums_.dbias + kv_head * bias;
+    } else {
+      clear_additional();
+      if (wanted_.bias) std::fill_n(own_.task_bias, bias, 0.0);
+      task_bias_ = own_.task_bias;
+    }
+    first_additional_ = (batch * shape.heads_kv + kv_head) * shape.additional;
+  }
+
+  void clear_additional() {
+    const Shape& shape = problem_.shape;
+    std::fill_n(own_.additional, own_.additional_rows * (shape.head_dim + shape.head_dim_v), T{0});
+  }
 
   void run_tile(const Tile& tile, int64_t batch, int64_t kv_head, int64_t head, int64_t member) {
     const Shape& shape = problem_.shape;
@@ -72,10 +90,14 @@ class TileBackward : TileWalk<T> {
         keep(tile, step, batch, kv_head, member, work);
       }
     }
-    for (int64_t first = 0; first < shape.additional; first += kStepKeys) {
-      TileGradients<T> work = gradients_of(this->additional_step(first, batch, kv_head));
-      point_at_additional(first, work);
+    const int64_t together = own_.adds_in_turn && own_.additional_rows > 0 ? own_.additional_rows : kStepKeys;
+    for (int64_t first = 0; first < shape.additional; first += together) {
+      TileGradients<T> work = gradients_of(this->additional_step(first, batch, kv_head, together));
+      const int64_t at = own_.adds_in_turn ? 0 : first;  // in the task's buffer
+      if (own_.adds_in_turn) clear_additional();
+      point_at_additional(at, work);
       kernels_.tile_gradients(work);
+      if (own_.adds_in_turn) add_additional(first, work.step.count);
     }
     if (wanted_.query) store_dquery(tile, batch, head, queries);
   }
@@ -175,7 +197,7 @@ class TileBackward : TileWalk<T> {
 
   void point_at_additional(int64_t first, TileGradients<T>& work) {
     const Shape& shape = problem_.shape;
-    T *keys = own_.additional, *values = keys + shape.additional * shape.head_dim;
+    T *keys = own_.additional, *values = keys + own_.additional_rows * shape.head_dim;
     for (int64_t i = 0; i < work.step.count; ++i) {
       own_.dkeys[i] = reinterpret_cast<std::byte*>(keys + (first + i) * shape.head_dim);
       own_.dvalues[i] = reinterpret_cast<std::byte*>(values + (first + i) * shape.head_dim_v);
@@ -231,7 +253,7 @@ class TileBackward : TileWalk<T> {
   void keep(const Tile& tile, const Step& step, int64_t batch, int64_t kv_head, int64_t member,
             const TileGradients<T>& work) {
     if (work.dbias != nullptr) {
-      double* kept = own_.task_bias + member * modifiers_.bias_head;
+      double* kept = task_bias_ + member * modifiers_.bias_head;
       const int64_t lanes = kernels_.tile_queries;
       for (int64_t i = 0; i < work.step.count * lanes; ++i)
         kept[ws_.bias_index[i]] += static_cast<double>(work.dbias[i]);
@@ -253,7 +275,7 @@ class TileBackward : TileWalk<T> {
   }
 
   // What the task has summed over its queries.
-  void hand_in(int64_t batch, int64_t kv_head, const typename Turnstile::Turn& turn) {
+  void hand_in(int64_t kv_head, const Turnstile::Turn& turn) {
     const Shape& shape = problem_.shape;
     if (!wanted_.bias && !wanted_.additional_keys && !wanted_.additional_values) return;
     turn.wait();
@@ -262,14 +284,19 @@ class TileBackward : TileWalk<T> {
       double* total = sums_.dbias + kv_head * group * modifiers_.bias_head;
       for (int64_t i = 0; i < group * modifiers_.bias_head; ++i) total[i] += own_.task_bias[i];
     }
-    const int64_t first = (batch * shape.heads_kv + kv_head) * shape.additional;
+    add_additional(0, shape.additional);
+  }
+
+  // The buffer's first `count` rows to the gradients of additional keys and values from `first` on.
+  void add_additional(int64_t first, int64_t count) {
+    const Shape& shape = problem_.shape;
     const auto add = [&](double* total, const T* rows, int64_t channels) {
-      for (int64_t i = 0; i < shape.additional * channels; ++i)
-        total[first * channels + i] += static_cast<double>(rows[i]);
+      total += (first_additional_ + first) * channels;
+      for (int64_t i = 0; i < count * channels; ++i) total[i] += static_cast<double>(rows[i]);
     };
     if (wanted_.additional_keys) add(sums_.dadditional_keys, own_.additional, shape.head_dim);
     if (wanted_.additional_values)
-      add(sums_.dadditional_values, own_.additional + shape.additional * shape.head_dim, shape.head_dim_v);
+      add(sums_.dadditional_values, own_.additional + own_.additional_rows * shape.head_dim, shape.head_dim_v);
   }
 
   const BackwardInputs& inputs_;
@@ -277,6 +304,8 @@ class TileBackward : TileWalk<T> {
   const GradientsWanted wanted_;
   SharedGradients<T>& sums_;
   TileGradientWorkspace<T> own_;
+  double* task_bias_ = nullptr;   // [heads of the group][bias_head]
+  int64_t first_additional_ = 0;  // of the task's image and head
 };
 
 // Tiles [first, end) of the plan, on a run of the first axis' tiles.
@@ -310,12 +339,9 @@ std::vector<std::vector<Slab>> slabs_by_colour(const Plan& plan) {
 template <class T>
 void run_tiles(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
                const CpuChoice& choice, std::byte* workspace) {
-  const int64_t kv_heads = problem.shape.heads_kv;
-  run_by_colour<T, TileBackward<T>>(problem, inputs, gradients, choice, workspace, slabs_by_colour(*choice.plan),
-                                    problem.shape.batch * kv_heads,
-                                    [&](TileBackward<T>& pass, const Slab& slab, int64_t head, int64_t number) {
-                                      pass.run(head / kv_heads, head % kv_heads, slab.first, slab.end, number);
-                                    });
+  run_by_colour<T, TileBackward<T>>(
+      problem, inputs, gradients, choice, workspace, slabs_by_colour(*choice.plan), problem.shape.heads_kv,
+      [&](TileBackward<T>& pass, const Slab& slab, const BackwardTask& task) { pass.run(task, slab.first, slab.end); });
 }
 
 }  // namespace

@@ -28,11 +28,13 @@ std::vector<double> tile_costs(const Plan& plan) {
 namespace {
 
 template <class T>
-size_t tile_workspace(const Problem& problem, Isa isa, const GradientsWanted& wanted) {
+void add_workspace(const Problem& problem, CpuChoice& choice) {
   Arena arena(nullptr);
-  const TileWorkspace<T> forward(arena, problem, kernels_of<T>(isa));
-  if (wanted.any()) TileGradientWorkspace<T>(arena, problem, kernels_of<T>(isa), forward, wanted);
-  return arena.used();
+  TileWorkspace<T> forward(arena, problem, kernels_of<T>(choice.isa));
+  if (choice.wanted.any())
+    choice.adds_in_turn =
+        TileGradientWorkspace<T>(arena, problem, kernels_of<T>(choice.isa), forward, choice.wanted).adds_in_turn;
+  choice.workspace_per_slot = arena.used();
 }
 
 }  // namespace
@@ -56,8 +58,7 @@ void tile_choose(const Problem& problem, CpuChoice& choice) {
   choice.executed = choice.plan->statistics();
   choice.executed.executed_pairs = choice.executed.visited_keys * lanes;  // idle lanes work too
   choice.predicted_seconds = best.seconds;
-  choice.workspace_per_slot = wide ? tile_workspace<double>(problem, choice.isa, choice.wanted)
-                                   : tile_workspace<float>(problem, choice.isa, choice.wanted);
+  wide ? add_workspace<double>(problem, choice) : add_workspace<float>(problem, choice);
 }
 
 }  // namespace nearfield::core

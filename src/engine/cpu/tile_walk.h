@@ -36,7 +36,7 @@ struct TileWorkspace {
     scores = arena.take<T>(kStepKeys * queries);
     maximum = arena.take<T>(queries);
     sum = arena.take<T>(queries);
-    accumulator = arena.take<T>(dv * queries);
+    accumulator = arena.take<T>(queries * value_stride);
     out = arena.take<T>(queries * value_stride);
     again = arena.take<T>(queries * value_stride);
     logsumexp = arena.take<T>(2 * queries);
@@ -160,9 +160,9 @@ class TileWalk {
   }
 
   // Additional keys [first, first + at most kStepKeys).
-  TileStep<T> additional_step(int64_t first, int64_t batch, int64_t kv_head) {
+  TileStep<T> additional_step(int64_t first, int64_t batch, int64_t kv_head, int64_t most = kStepKeys) {
     const Shape& shape = problem_.shape;
-    const int64_t count = std::min(kStepKeys, shape.additional - first);
+    const int64_t count = std::min(most, shape.additional - first);
     const auto point = [&](const TensorView& tensor, int64_t channels, T* packed, int64_t stride, const T** rows) {
       const int64_t base = batch * tensor.strides[0] + kv_head * tensor.strides[2];
       for (int64_t i = 0; i < count; ++i) ws_.offsets[i] = base + (first + i) * tensor.strides[1];

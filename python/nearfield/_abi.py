@@ -1,0 +1,271 @@
+"""Calls of the C ABI, packed by hand: all structs of a call in one buffer of 64-bit words.
+
+ctypes.Structure costs about a microsecond a field; a small attention has a dozen structs and should cost a few
+microseconds in all. Layouts are those of nearfield.h on 64-bit machines; tests compare them with a C compiler's.
+
+    nf_tensor        14 words: data; dtype | rank << 32; sizes[6]; strides[6]
+    nf_modifiers      7 words: struct_size; 5 pointers; softcap (double)
+    nf_options        9 words: struct_size; has_scale | engine << 32; scale (double); isa | kernel << 32; num_threads;
+                               parallel_for; its context; workspace; workspace_size
+    nf_gradients      8 words: struct_size; 7 pointers
+    patterns         as their `words` say
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from nearfield._library import fail, lib
+
+FLOAT64, FLOAT32, BFLOAT16, FLOAT16, BOOL = range(5)
+DTYPE_NAMES = ("float64", "float32", "bfloat16", "float16", "bool")
+MAX_DIMS = 6
+TENSOR_WORDS = 14
+_WORD = 8
+
+# What a face hands over for one tensor: 14 words, or None where there is no tensor.
+TensorWords = tuple[int, ...]
+
+_padding = tuple((0,) * (MAX_DIMS - rank) for rank in range(MAX_DIMS + 1))
+
+
+def tensor_words(data: int, dtype: int, sizes: Sequence[int], strides: Sequence[int]) -> TensorWords:
+    """The nf_tensor of memory at address `data`; strides in elements."""
+    rank = len(sizes)
+    more = _padding[rank]
+    return (data, dtype | rank << 32, *sizes, *more, *strides, *more)
+
+
+class Modifiers(NamedTuple):
+    """nf_modifiers: the words of each tensor, or None."""
+
+    additional_keys: TensorWords | None = None
+    additional_values: TensorWords | None = None
+    key_mask: TensorWords | None = None
+    key_weights: TensorWords | None = None
+    bias: TensorWords | None = None
+    softcap: float = 0.0
+
+
+NO_MODIFIERS = Modifiers()
+
+
+class Options(NamedTuple):
+    """nf_options, as far as Python sets them. scale None is 1/sqrt(head_dim)."""
+
+    scale: float | None = None
+    engine: int = 0
+    isa: int = 0
+    kernel: int = 0
+    num_threads: int = 0
+
+
+class _Scratch(threading.local):
+    """One buffer for each thread: a call packs its structs there. The library keeps nothing of it."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.buffer = bytearray()
+        self.address = 0
+        self.grow(4096)
+
+    def grow(self, size: int) -> None:
+        if size <= self.size:
+            return
+        self.size = size
+        self.buffer = bytearray(size)
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.buffer))
+
+
+_scratch = _Scratch()
+
+
+@lru_cache(maxsize=64)
+def _format(pattern_words: int, tensors: int, more: int) -> struct.Struct:
+    return struct.Struct(f"{pattern_words}q 6qd 2qd6q {TENSOR_WORDS * tensors}q {more}q")
+
+
+class _Packed(NamedTuple):
+    pattern: int
+    modifiers: int
+    options: int
+    tensors: list[int]
+    more: int
+
+
+def _pack(
+    pattern: tuple[int, ...],
+    tensors: Sequence[TensorWords | None],
+    modifiers: Modifiers,
+    options: Options,
+    gradients: Sequence[TensorWords | None] | None = None,
+) -> _Packed:
+    """Writes everything into the thread's buffer; returns the addresses, 0 for what is None."""
+    scratch = _scratch
+    words: list[int] = []
+    count = 0
+    base = scratch.address + (len(pattern) + 7 + 9) * _WORD
+    pointers = []
+    for tensor in (*modifiers[:5], *tensors, *(gradients or ())):
+        if tensor is None:
+            pointers.append(0)
+        else:
+            pointers.append(base + count * TENSOR_WORDS * _WORD)
+            count += 1
+            words += tensor
+    more: list[int] = []
+    if gradients is not None:
+        more = [8 * _WORD, *pointers[5 + len(tensors) :]]
+    layout = _format(len(pattern), count, len(more))
+    if layout.size > scratch.size:
+        scratch.grow(layout.size)
+        return _pack(pattern, tensors, modifiers, options, gradients)
+    scale = options.scale
+    layout.pack_into(
+        scratch.buffer,
+        0,
+        *pattern,
+        7 * _WORD,
+        *pointers[:5],
+        modifiers.softcap,
+        9 * _WORD,
+        (scale is not None) | options.engine << 32,
+        0.0 if scale is None else scale,
+        options.isa | options.kernel << 32,
+        options.num_threads,
+        0,
+        0,
+        0,
+        0,
+        *words,
+        *more,
+    )
+    start = scratch.address
+    modifiers_at = start + len(pattern) * _WORD
+    return _Packed(
+        start,
+        modifiers_at,
+        modifiers_at + 7 * _WORD,
+        pointers[5 : 5 + len(tensors)],
+        base + count * TENSOR_WORDS * _WORD,
+    )
+
+
+def forward(
+    pattern: tuple[int, ...],
+    query: TensorWords,
+    key: TensorWords,
+    value: TensorWords,
+    out: TensorWords,
+    logsumexp: TensorWords | None,
+    modifiers: Modifiers,
+    options: Options,
+) -> None:
+    """nf_forward."""
+    p = _pack(pattern, (query, key, value, out, logsumexp), modifiers, options)
+    q, k, v, o, lse = p.tensors
+    status = lib.nf_forward(p.pattern, q, k, v, p.modifiers, p.options, o, lse)
+    if status:
+        fail(status)
+
+
+def backward(
+    pattern: tuple[int, ...],
+    inputs: Sequence[TensorWords | None],
+    gradients: Sequence[TensorWords | None],
+    modifiers: Modifiers,
+    options: Options,
+) -> None:
+    """nf_backward. inputs: query, key, value, out, logsumexp, dout, dlogsumexp; gradients: of query, key, value,
+    additional_keys, additional_values, key_weights, bias."""
+    p = _pack(pattern, inputs, modifiers, options, gradients)
+    q, k, v, out, lse, dout, dlse = p.tensors
+    status = lib.nf_backward(p.pattern, q, k, v, p.modifiers, p.options, out, lse, dout, dlse, p.more)
+    if status:
+        fail(status)
+
+
+class Explanation(ctypes.Structure):
+    """nf_explanation."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("engine", ctypes.c_int32),
+        ("isa", ctypes.c_int32),
+        ("kernel", ctypes.c_int32),
+        ("num_threads", ctypes.c_int32),
+        ("tile", ctypes.c_int64 * 3),
+        ("step", ctypes.c_int64 * 3),
+        ("tiles", ctypes.c_int64),
+        ("full_steps", ctypes.c_int64),
+        ("masked_steps", ctypes.c_int64),
+        ("useful_pairs", ctypes.c_double),
+        ("executed_pairs", ctypes.c_double),
+        ("waste", ctypes.c_double),
+        ("predicted_seconds", ctypes.c_double),
+        ("workspace", ctypes.c_size_t),
+        ("reason", ctypes.c_char * 512),
+    ]
+
+
+def explain(
+    pattern: tuple[int, ...],
+    query: TensorWords,
+    key: TensorWords,
+    value: TensorWords,
+    modifiers: Modifiers,
+    options: Options,
+    gradients: Sequence[TensorWords | None] | None = None,
+) -> Explanation:
+    """nf_explain, or nf_explain_backward where `gradients` tell which are wanted."""
+    p = _pack(pattern, (query, key, value), modifiers, options, gradients)
+    q, k, v = p.tensors
+    result = Explanation(struct_size=ctypes.sizeof(Explanation))
+    if gradients is None:
+        status = lib.nf_explain(p.pattern, q, k, v, p.modifiers, p.options, ctypes.addressof(result))
+    else:
+        status = lib.nf_explain_backward(
+            p.pattern, q, k, v, p.modifiers, p.options, p.more, ctypes.addressof(result)
+        )
+    if status:
+        fail(status)
+    return result
+
+
+def merge(
+    parts: Sequence[tuple[TensorWords, TensorWords]],
+    out: TensorWords,
+    logsumexp: TensorWords | None,
+    options: Options,
+) -> None:
+    """nf_merge."""
+    p = _pack((), [each for part in parts for each in part] + [out, logsumexp], NO_MODIFIERS, options)
+    table = (ctypes.c_int64 * (2 * len(parts)))(*p.tensors[:-2])
+    status = lib.nf_merge(len(parts), ctypes.addressof(table), p.options, p.tensors[-2], p.tensors[-1])
+    if status:
+        fail(status)
+
+
+def merge_backward(
+    parts: Sequence[tuple[TensorWords, TensorWords]],
+    dout: TensorWords,
+    dlogsumexp: TensorWords | None,
+    gradients: Sequence[tuple[TensorWords | None, TensorWords | None]],
+    options: Options,
+) -> None:
+    """nf_merge_backward."""
+    flat = [each for part in (*parts, *gradients) for each in part]
+    p = _pack((), [*flat, dout, dlogsumexp], NO_MODIFIERS, options)
+    count = 2 * len(parts)
+    table = (ctypes.c_int64 * (2 * count))(*p.tensors[:-2])
+    start = ctypes.addressof(table)
+    status = lib.nf_merge_backward(
+        len(parts), start, p.options, p.tensors[-2], p.tensors[-1], start + count * _WORD
+    )
+    if status:
+        fail(status)

@@ -1,7 +1,48 @@
-"""nearfield: local attention for every grid."""
+"""nearfield: local attention for every grid, on every machine.
+
+    out = nearfield.na2d(query, key, value, kernel_size=7)
+
+takes torch, numpy or JAX arrays (batch, height, width, heads, head_dim) and returns the same kind. Importing the package
+imports none of these frameworks; `nearfield.nn` and `nearfield.compat` need torch, `nearfield.plot` matplotlib,
+`nearfield.numpy` numpy and `nearfield.jax` JAX, and are loaded when first named.
+"""
+
+import importlib
+from typing import Any
 
 from nearfield._errors import ArgumentError, LibraryError, UnsupportedError
 from nearfield._version import __version__
+from nearfield.explain import Explanation, Info, explain, info
+from nearfield.functional import attend, na1d, na2d, na3d
+from nearfield.merging import merge
 from nearfield.patterns import Neighborhood, Pattern
 
-__all__ = ["ArgumentError", "LibraryError", "Neighborhood", "Pattern", "UnsupportedError", "__version__"]
+__all__ = [
+    "ArgumentError",
+    "Explanation",
+    "Info",
+    "LibraryError",
+    "Neighborhood",
+    "Pattern",
+    "UnsupportedError",
+    "__version__",
+    "attend",
+    "explain",
+    "info",
+    "merge",
+    "na1d",
+    "na2d",
+    "na3d",
+]
+
+_MODULES = ("compat", "jax", "nn", "numpy", "plot")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"nearfield.{name}")
+    raise AttributeError(f"module 'nearfield' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_MODULES])

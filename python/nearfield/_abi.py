@@ -174,6 +174,42 @@ def forward(
         fail(status)
 
 
+class PackedForward:
+    """A forward packed once, for memory of the same shapes and strides again and again; used by one thread at a time."""
+
+    def __init__(
+        self,
+        pattern: tuple[int, ...],
+        inputs: tuple[TensorWords, TensorWords, TensorWords],
+        out: TensorWords,
+        logsumexp: TensorWords | None,
+        modifiers: Modifiers,
+        options: Options,
+    ) -> None:
+        p = _pack(pattern, (*inputs, out, logsumexp), modifiers, options)
+        scratch = _scratch
+        size = p.more - scratch.address
+        self._words = (ctypes.c_int64 * (size // _WORD)).from_buffer_copy(scratch.buffer[:size])
+        move = ctypes.addressof(self._words) - scratch.address
+        q, k, v, o, lse = (each + move if each else 0 for each in p.tensors)
+        self._arguments = (p.pattern + move, q, k, v, p.modifiers + move, p.options + move, o, lse)
+        self._first = (q - ctypes.addressof(self._words)) // _WORD
+        self._has_logsumexp = logsumexp is not None
+
+    def run(self, query: int, key: int, value: int, out: int, logsumexp: int) -> None:
+        """nf_forward of the memory at these addresses."""
+        words, at = self._words, self._first
+        words[at] = query
+        words[at + TENSOR_WORDS] = key
+        words[at + 2 * TENSOR_WORDS] = value
+        words[at + 3 * TENSOR_WORDS] = out
+        if self._has_logsumexp:
+            words[at + 4 * TENSOR_WORDS] = logsumexp
+        status = lib.nf_forward(*self._arguments)
+        if status:
+            fail(status)
+
+
 def backward(
     pattern: tuple[int, ...],
     inputs: Sequence[TensorWords | None],
@@ -229,9 +265,7 @@ def explain(
     if gradients is None:
         status = lib.nf_explain(p.pattern, q, k, v, p.modifiers, p.options, ctypes.addressof(result))
     else:
-        status = lib.nf_explain_backward(
-            p.pattern, q, k, v, p.modifiers, p.options, p.more, ctypes.addressof(result)
-        )
+        status = lib.nf_explain_backward(p.pattern, q, k, v, p.modifiers, p.options, p.more, ctypes.addressof(result))
     if status:
         fail(status)
     return result
@@ -264,8 +298,6 @@ def merge_backward(
     count = 2 * len(parts)
     table = (ctypes.c_int64 * (2 * count))(*p.tensors[:-2])
     start = ctypes.addressof(table)
-    status = lib.nf_merge_backward(
-        len(parts), start, p.options, p.tensors[-2], p.tensors[-1], start + count * _WORD
-    )
+    status = lib.nf_merge_backward(len(parts), start, p.options, p.tensors[-2], p.tensors[-1], start + count * _WORD)
     if status:
         fail(status)

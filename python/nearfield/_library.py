@@ -78,9 +78,7 @@ def load(path: Path) -> ctypes.CDLL:
         function.argtypes = arguments
     version = library.nf_version().decode()
     if version != __version__:
-        raise LibraryError(
-            f"{path}: is version {version}, this package is {__version__}; this machine: {_machine()}"
-        )
+        raise LibraryError(f"{path}: is version {version}, this package is {__version__}; this machine: {_machine()}")
     return library
 
 

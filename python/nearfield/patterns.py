@@ -6,13 +6,13 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, Union
+from typing import Any
 
 from nearfield._errors import ArgumentError
 
-Ints = Union[int, Sequence[int]]
-Bools = Union[bool, Sequence[bool]]
-Names = Union[str, Sequence[str]]
+Ints = int | Sequence[int]
+Bools = bool | Sequence[bool]
+Names = str | Sequence[str]
 
 BOUNDARIES = ("clamp", "wrap", "cut")
 _MAX_RANK = 3
@@ -106,7 +106,22 @@ class Neighborhood(Pattern):
 
     def words(self, rank: int) -> tuple[int, ...]:
         """The C struct nf_neighborhood on a grid of `rank` axes, as 64-bit words."""
-        return _neighborhood_words(self, rank)
+        axes = self.axes(rank)
+        rest = (0,) * (_MAX_RANK - rank)
+        causal = [int(each) for each in axes["is_causal"] + rest]
+        boundary = [BOUNDARIES.index(each) for each in axes["boundary"]] + [0] * len(rest)
+        small = causal + boundary  # of 32 bits each
+        return (
+            14 * 8,
+            _NEIGHBORHOOD | rank << 32,
+            *axes["kernel_size"],
+            *rest,
+            *axes["stride"],
+            *rest,
+            *axes["dilation"],
+            *rest,
+            *(small[i] | small[i + 1] << 32 for i in (0, 2, 4)),
+        )
 
     def axes(self, rank: int) -> dict[str, tuple[Any, ...]]:
         """Every setting with one value for each of `rank` axes."""
@@ -151,32 +166,17 @@ def _plain_one(where: str, name: str, value: Any) -> Any:
     return number
 
 
-def _neighborhood_words_of(pattern: Neighborhood, rank: int) -> tuple[int, ...]:
-    axes = pattern.axes(rank)
-    rest = (0,) * (_MAX_RANK - rank)
-    causal = [int(each) for each in axes["is_causal"] + rest]
-    boundary = [BOUNDARIES.index(each) for each in axes["boundary"]] + [0] * len(rest)
-    small = causal + boundary
-    return (
-        14 * 8,
-        _NEIGHBORHOOD | rank << 32,
-        *axes["kernel_size"],
-        *rest,
-        *axes["stride"],
-        *rest,
-        *axes["dilation"],
-        *rest,
-        *(small[i] | small[i + 1] << 32 for i in (0, 2, 4)),
-    )
+@lru_cache(maxsize=1024)
+def cached_words(pattern: Pattern, rank: int) -> tuple[int, ...]:
+    """pattern.words(rank), made once."""
+    return pattern.words(rank)
 
 
-_neighborhood_words = lru_cache(maxsize=1024)(_neighborhood_words_of)
-
-
-@lru_cache(maxsize=1024, typed=True)
-def neighborhood(
+def neighborhood_words(
     rank: int, kernel_size: Ints, stride: Ints, dilation: Ints, is_causal: Bools, boundary: Names
-) -> tuple[Neighborhood, tuple[int, ...]]:
-    """The pattern of one `na*d` call, and its words: made once for each set of arguments (all hashable)."""
-    pattern = Neighborhood(kernel_size, stride, dilation, is_causal, boundary)
-    return pattern, pattern.words(rank)
+) -> tuple[int, ...]:
+    """The words of the pattern of one `na*d` call."""
+    return Neighborhood(kernel_size, stride, dilation, is_causal, boundary).words(rank)
+
+
+cached_neighborhood_words = lru_cache(maxsize=1024, typed=True)(neighborhood_words)

@@ -1,0 +1,194 @@
+"""The attention as torch operators: what tracing, export, functorch and dispatch modes see.
+
+    nearfield::attention            (out, logsumexp)
+    nearfield::attention_backward   seven gradients, empty where not wanted
+    nearfield::windows              which keys every query sees
+
+Their kernels run on the CPU; fake kernels give shapes, so that nothing has to run to trace them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+from nearfield import _abi
+from nearfield._errors import ArgumentError
+from nearfield._library import fail, lib
+from nearfield._torch import call as direct
+from nearfield._torch.call import Settings
+
+_MODIFIERS = (
+    "Tensor? additional_keys, Tensor? additional_values, Tensor? key_mask, Tensor? key_weights, Tensor? bias, "
+    "SymInt[] pattern, float? scale, float softcap, int[] options"
+)
+_library = torch.library.Library("nearfield", "DEF")
+_library.define(f"attention(Tensor query, Tensor key, Tensor value, {_MODIFIERS}) -> (Tensor, Tensor)")
+_library.define(
+    "attention_backward(Tensor dout, Tensor? dlogsumexp, Tensor query, Tensor key, Tensor value, Tensor out, "
+    f"Tensor logsumexp, bool[] wanted, {_MODIFIERS}) -> "
+    "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
+)
+_library.define("windows(SymInt[] pattern, SymInt[] grid) -> (Tensor, Tensor)")
+
+
+def split(rest: Sequence[object]) -> tuple[tuple[Tensor | None, ...], Settings]:
+    """An operator's last nine arguments: the modifiers' tensors and the settings."""
+    *modifiers, pattern, scale, softcap, options = rest
+    return tuple(modifiers), Settings(tuple(pattern), scale, softcap, tuple(options))  # type: ignore[arg-type]
+
+
+def arguments_of(settings: Settings) -> tuple[object, ...]:
+    """The last four of them."""
+    return list(settings.pattern), settings.scale, settings.softcap, list(settings.options)
+
+
+# ---- kernels -------------------------------------------------------------------------------------------------------
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
+    modifiers, settings = split(rest)
+    out, logsumexp = direct.forward((query, key, value, *modifiers), settings, True)  # type: ignore[arg-type]
+    assert logsumexp is not None
+    return out, logsumexp
+
+
+def _attention_backward(
+    dout: Tensor,
+    dlogsumexp: Tensor | None,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    out: Tensor,
+    logsumexp: Tensor,
+    wanted: Sequence[bool],
+    *rest: object,
+) -> tuple[Tensor, ...]:
+    modifiers, settings = split(rest)
+    tensors = (query, key, value, *modifiers)
+    gradients = direct.backward(dout, dlogsumexp, out, logsumexp, tensors, settings, wanted)  # type: ignore[arg-type]
+    return tuple(query.new_empty(0) if each is None else each for each in gradients)
+
+
+def _windows(pattern: Sequence[int], grid: Sequence[int]) -> tuple[Tensor, Tensor]:
+    words = (ctypes.c_int64 * len(pattern))(*pattern)
+    lengths = (ctypes.c_int64 * len(grid))(*grid)
+    slots = (ctypes.c_int64 * len(grid))()
+    status = lib.nf_window_slots(ctypes.addressof(words), ctypes.addressof(lengths), ctypes.addressof(slots))
+    if status:
+        fail(status)
+    tokens = torch.Size(grid).numel()
+    shape = (tokens, torch.Size(slots).numel())
+    keys, bias_index = torch.empty(shape, dtype=torch.int64), torch.empty(shape, dtype=torch.int64)
+    status = lib.nf_windows(
+        ctypes.addressof(words), ctypes.addressof(lengths), 0, tokens, keys.data_ptr(), bias_index.data_ptr()
+    )
+    if status:
+        fail(status)
+    return keys, bias_index
+
+
+_library.impl("attention", _attention, "CPU")
+_library.impl("attention_backward", _attention_backward, "CPU")
+_library.impl("windows", _windows, "CompositeExplicitAutograd")
+
+
+def _no_engine(*tensors: object) -> NoReturn:
+    raise ArgumentError(direct.not_on_cpu("query", next(each for each in tensors if isinstance(each, Tensor))))
+
+
+for _name in ("attention", "attention_backward"):
+    _library.impl(_name, _no_engine, "CUDA")
+
+
+# ---- shapes --------------------------------------------------------------------------------------------------------
+
+
+def _check_ranks(query: Tensor, key: Tensor, value: Tensor) -> None:
+    for name, tensor in (("query", query), ("key", key), ("value", value)):
+        torch._check(
+            tensor.dim() == query.dim() and 4 <= tensor.dim() <= 6,
+            lambda name=name, tensor=tensor: (  # type: ignore[misc]
+                f"{name}: has {tensor.dim()} dimensions: must be (batch, *grid, heads, channels), with 1 to 3 axes"
+            ),
+        )
+
+
+@torch.library.register_fake("nearfield::attention", lib=_library)
+def _attention_fake(query: Tensor, key: Tensor, value: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
+    _check_ranks(query, key, value)
+    return direct.empty_out(query, value), query.new_empty(query.shape[:-1], dtype=direct.scalar_type(query))
+
+
+@torch.library.register_fake("nearfield::attention_backward", lib=_library)
+def _attention_backward_fake(
+    dout: Tensor,
+    dlogsumexp: Tensor | None,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    out: Tensor,
+    logsumexp: Tensor,
+    wanted: Sequence[bool],
+    *rest: object,
+) -> tuple[Tensor, ...]:
+    query, key, value = direct.readable(query), direct.readable(key), direct.readable(value)
+    sources = direct.sources_of((query, key, value, *split(rest)[0]))
+    return tuple(
+        torch.empty_like(source) if want and source is not None else query.new_empty(0)
+        for source, want in zip(sources, wanted, strict=True)
+    )
+
+
+@torch.library.register_fake("nearfield::windows", lib=_library)
+def _windows_fake(pattern: Sequence[int], grid: Sequence[int]) -> tuple[Tensor, Tensor]:
+    context = torch.library.get_ctx()
+    tokens = 1
+    for length in grid:
+        tokens = tokens * length
+    shape = (tokens, context.new_dynamic_size())
+    return torch.empty(shape, dtype=torch.int64), torch.empty(shape, dtype=torch.int64)
+
+
+# ---- floating-point operations -------------------------------------------------------------------------------------
+
+
+def pairs_of(tensors: Sequence[Tensor | None], settings: Settings) -> float:
+    """(query, key) pairs that the attention has, over batch and heads, additional keys included."""
+
+    def abstract(tensor: Tensor) -> _abi.TensorWords:
+        strides = [1] * tensor.dim()
+        for d in range(tensor.dim() - 2, -1, -1):
+            strides[d] = strides[d + 1] * max(1, int(tensor.shape[d + 1]))
+        return _abi.tensor_words(0, direct.DTYPES[tensor.dtype], [int(size) for size in tensor.shape], strides)
+
+    query, key, value, additional_keys = tensors[:4]
+    assert query is not None and key is not None and value is not None
+    words = (abstract(query), abstract(key), abstract(value))
+    pairs = _abi.explain(settings.pattern, *words, _abi.NO_MODIFIERS, _abi.Options()).useful_pairs
+    if additional_keys is not None:
+        pairs += query[..., 0].numel() * additional_keys.shape[1]
+    return float(pairs)
+
+
+def _flops(query: Tensor, key: Tensor, value: Tensor, *rest: object, **_: object) -> int:
+    # Q K^T and P V.
+    modifiers, settings = split(rest)
+    return int(2 * pairs_of((query, key, value, *modifiers), settings) * (query.shape[-1] + value.shape[-1]))
+
+
+def _backward_flops(*arguments: object, **_: object) -> int:
+    # Q K^T again, dout V^T, and the products that give dQ, dK and dV, all as in torch's own formula.
+    query, key, value = arguments[2:5]
+    modifiers, settings = split(arguments[8:])
+    assert isinstance(query, Tensor) and isinstance(key, Tensor) and isinstance(value, Tensor)
+    return int(2 * pairs_of((query, key, value, *modifiers), settings) * (3 * query.shape[-1] + 2 * value.shape[-1]))
+
+
+register_flop_formula(torch.ops.nearfield.attention, get_raw=True)(_flops)
+register_flop_formula(torch.ops.nearfield.attention_backward, get_raw=True)(_backward_flops)

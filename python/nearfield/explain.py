@@ -1,0 +1,223 @@
+"""What would run, and on what: `explain` for one call, `info` for this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from nearfield import _abi
+from nearfield._library import lib
+from nearfield._library import path as library_path
+from nearfield._options import ENGINES, ISAS, name_of, option_words
+from nearfield._version import __version__
+from nearfield.functional import face_of, grid_rank
+from nearfield.patterns import Pattern
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a call would run, and why; `print` shows it.
+
+    Attributes
+    ----------
+    engine, isa, kernel
+        What was chosen; "auto" where nothing runs (an empty batch or grid).
+    num_threads
+        Threads that take part.
+    tile, step
+        Queries of a tile and keys of a step at most, per axis of the grid.
+    tiles, full_steps, masked_steps
+        Of one (batch, head).
+    useful_pairs, executed_pairs, waste
+        (query, key) pairs asked for and computed in the whole problem, and their quotient.
+    predicted_seconds
+        By the cost model from typical rates; not a promise.
+    workspace
+        Bytes of scratch memory.
+    copies
+        Which arguments are copied before the call, and why.
+    reason
+        Why this engine, kernel and tile.
+    """
+
+    engine: str
+    isa: str
+    kernel: str
+    num_threads: int
+    tile: tuple[int, ...]
+    step: tuple[int, ...]
+    tiles: int
+    full_steps: int
+    masked_steps: int
+    useful_pairs: float
+    executed_pairs: float
+    waste: float
+    predicted_seconds: float
+    workspace: int
+    copies: tuple[str, ...]
+    reason: str
+
+    def __str__(self) -> str:
+        rows = [
+            ("engine", self.engine),
+            ("instruction set", self.isa),
+            ("kernel", self.kernel),
+            ("threads", str(self.num_threads)),
+            ("tile", " x ".join(map(str, self.tile)) + " queries"),
+            ("step", "at most " + " x ".join(map(str, self.step)) + " keys"),
+            ("per head", f"{self.tiles} tiles; {self.full_steps} full and {self.masked_steps} masked steps"),
+            ("pairs", f"{self.useful_pairs:.4g} useful, {self.executed_pairs:.4g} executed: waste {self.waste:.3f}"),
+            ("predicted", f"{self.predicted_seconds * 1e3:.4g} ms"),
+            ("workspace", f"{self.workspace / 1024:.4g} KiB"),
+            ("copies", "; ".join(self.copies) or "none"),
+            ("reason", self.reason),
+        ]
+        return "\n".join(f"{name:<17}{value}" for name, value in rows)
+
+
+def explain(
+    pattern: Pattern,
+    query: Any,
+    key: Any,
+    value: Any,
+    *,
+    backward: bool = False,
+    bias: Any = None,
+    key_mask: Any = None,
+    key_weights: Any = None,
+    softcap: float = 0.0,
+    additional_keys: Any = None,
+    additional_values: Any = None,
+    scale: float | None = None,
+    engine: str = "auto",
+    isa: str = "auto",
+    kernel: str = "auto",
+    num_threads: int = 0,
+    precision: str = "highest",
+) -> Explanation:
+    """What `attend` with these arguments would run, and why; nothing is computed.
+
+    Parameters
+    ----------
+    pattern, query, key, value, and the other keywords
+        As in `attend`; of the arrays only shapes, strides and dtypes matter.
+    backward
+        Explain the backward of that call, with all gradients wanted.
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    ArgumentError, TypeError
+        As `attend` does.
+
+    Examples
+    --------
+    >>> import numpy, nearfield
+    >>> x = numpy.zeros((1, 56, 56, 2, 32), "float32")
+    >>> nearfield.explain(nearfield.Neighborhood(7), x, x, x, isa="portable").kernel
+    'band'
+    """
+    face = face_of(query)
+    rank = grid_rank(query)
+    arrays = (query, key, value, additional_keys, additional_values, key_mask, key_weights, bias)
+    names = ("query", "key", "value", "additional_keys", "additional_values", "key_mask", "key_weights", "bias")
+    words = [None if a is None else face.abstract(n, a) for n, a in zip(names, arrays, strict=True)]
+    copies = tuple(
+        f"{n}: its channels are not adjacent in memory"
+        for n, a in zip(names, arrays, strict=True)
+        if a is not None and face.must_copy(n, a)
+    )
+    isa_number, kernel_number, engine_number, threads = option_words(engine, isa, kernel, num_threads, precision)
+    found = _abi.explain(
+        pattern.words(rank),
+        words[0],
+        words[1],
+        words[2],
+        _abi.Modifiers(*words[3:], softcap=softcap),
+        _abi.Options(scale, engine_number, isa_number, kernel_number, threads or face.num_threads()),
+        _wanted(words) if backward else None,
+    )
+    return Explanation(
+        engine=name_of("nf_engine_name", found.engine),
+        isa=name_of("nf_isa_name", found.isa),
+        kernel=name_of("nf_kernel_name", found.kernel),
+        num_threads=found.num_threads,
+        tile=tuple(found.tile[:rank]),
+        step=tuple(found.step[:rank]),
+        tiles=found.tiles,
+        full_steps=found.full_steps,
+        masked_steps=found.masked_steps,
+        useful_pairs=found.useful_pairs,
+        executed_pairs=found.executed_pairs,
+        waste=found.waste,
+        predicted_seconds=found.predicted_seconds,
+        workspace=found.workspace,
+        copies=copies,
+        reason=found.reason.decode(),
+    )
+
+
+def _wanted(words: list[_abi.TensorWords | None]) -> list[_abi.TensorWords | None]:
+    """All gradients: the tensors themselves, without the mask."""
+    return [*words[:5], *words[6:]]
+
+
+@dataclass(frozen=True)
+class Info:
+    """This machine and what of nearfield can run on it; `print` shows it."""
+
+    version: str
+    library: str
+    cpu: str
+    num_threads: int
+    engines: dict[str, str] = field(hash=False)
+    isas: dict[str, str] = field(hash=False)
+
+    def __str__(self) -> str:
+        rows = [
+            ("nearfield", self.version),
+            ("library", self.library),
+            ("cpu", self.cpu),
+            ("threads", str(self.num_threads)),
+            *((f"isa {name}", state) for name, state in self.isas.items()),
+            *((f"engine {name}", state) for name, state in self.engines.items()),
+        ]
+        return "\n".join(f"{name:<17}{value}" for name, value in rows)
+
+
+def info() -> Info:
+    """The version, the library's file, the CPU, and which engines and instruction sets can run, or why one can't.
+
+    Returns
+    -------
+    Info
+        Its `engines` and `isas` map names to "available", "available, selected" or the reason why not.
+
+    Examples
+    --------
+    >>> import nearfield
+    >>> nearfield.info().engines["cpu"]
+    'available'
+    """
+    selected = lib.nf_selected_isa()
+
+    def states(names: tuple[str, ...], function: str, chosen: int = -1) -> dict[str, str]:
+        found = {}
+        for number, name in enumerate(names):
+            if number == 0:
+                continue  # auto
+            why = getattr(lib, function)(number)
+            found[name] = why.decode() if why else "available, selected" if number == chosen else "available"
+        return found
+
+    return Info(
+        version=__version__,
+        library=str(library_path),
+        cpu=lib.nf_cpu_model().decode(),
+        num_threads=lib.nf_default_num_threads(),
+        engines=states(ENGINES, "nf_engine_unavailable"),
+        isas=states(ISAS, "nf_isa_unavailable", selected),
+    )

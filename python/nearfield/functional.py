@@ -1,0 +1,385 @@
+"""Attention over neighborhoods and other patterns, for torch, numpy and JAX arrays alike.
+
+Shapes, heads last as in NATTEN (a heads-first tensor is a transposed view of one, and is not copied):
+
+    query                (batch, *grid, heads, head_dim)
+    key                  (batch, *grid, heads_kv, head_dim)        heads % heads_kv == 0: grouped-query attention
+    value                (batch, *grid, heads_kv, head_dim_v)
+    out                  (batch, *grid, heads, head_dim_v)         dtype of query
+    logsumexp            (batch, *grid, heads)                     float32; float64 for float64
+
+The grid has 1 to 3 axes. dtypes: float64, float32, bfloat16, float16; sums are float32, float64 for float64.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Any, TypeVar
+
+from nearfield._errors import ArgumentError
+from nearfield._kind import kind_of
+from nearfield._options import DEFAULT, OptionWords, option_words
+from nearfield.patterns import (
+    Bools,
+    Ints,
+    Names,
+    Pattern,
+    cached_neighborhood_words,
+    cached_words,
+    neighborhood_words,
+)
+
+Array = TypeVar("Array")
+
+
+def attend(
+    pattern: Pattern,
+    query: Array,
+    key: Array,
+    value: Array,
+    *,
+    scale: float | None = None,
+    bias: Array | None = None,
+    key_mask: Array | None = None,
+    key_weights: Array | None = None,
+    softcap: float = 0.0,
+    additional_keys: Array | None = None,
+    additional_values: Array | None = None,
+    return_lse: bool = False,
+    precision: str = "highest",
+    engine: str = "auto",
+    isa: str = "auto",
+    kernel: str = "auto",
+    num_threads: int = 0,
+) -> Any:
+    """Attention in which every token sees the keys that a pattern gives it.
+
+    out[i] = sum over j in N(i) of p_ij value[j], with p_ij = softmax over j in N(i) of
+    softcap(scale query[i].key[j]) + bias[j - i] + log key_weights[j].
+
+    Differentiable in torch and JAX with respect to every floating-point argument. Results are the same bits from run
+    to run and for any number of threads.
+
+    Parameters
+    ----------
+    pattern
+        Which keys a query sees, e.g. ``Neighborhood(7)``.
+    query, key, value
+        torch.Tensor, numpy.ndarray or jax.Array, all of one kind; shapes as above. Strides are free, but channels
+        that are not adjacent in memory are copied (`explain` says so).
+    scale
+        Factor of the logits; None is 1/sqrt(head_dim), 0 is allowed.
+    bias
+        Relative position bias (heads, 2*kernel_size-1 per axis), entry key - query + kernel_size - 1 on each axis.
+        float32 (float64 with float64) or of the query's dtype.
+    key_mask
+        (batch, *grid) bool: True where the key takes part. A query that sees no key has out 0 and logsumexp -inf.
+    key_weights
+        (*grid) or (batch, *grid), at least 0: weight w adds log(w) to the logit, 0 masks. dtype as for bias.
+    softcap
+        c > 0: logits become c*tanh(logit/c), before bias and weights are added. 0: not.
+    additional_keys, additional_values
+        (batch, M, heads_kv, head_dim) and (batch, M, heads_kv, head_dim_v): tokens that every query sees in the same
+        softmax, never masked.
+    return_lse
+        Whether to return the logsumexp of the logits, too. It is differentiable.
+    precision
+        "highest", "high" or "medium": the least precision of float32 products, in torch's words. Every engine of this
+        version computes in the highest.
+    engine, isa, kernel
+        "auto", or which to take: engine "reference" (float64, slow: the oracle) or "cpu"; isa "portable" or "avx2";
+        kernel "band" or "tile". `info` and `explain` list and explain them.
+    num_threads
+        0: torch's own number for torch; else NEARFIELD_NUM_THREADS or the number of cores.
+
+    Returns
+    -------
+    out, or (out, logsumexp) if `return_lse`
+        Arrays of the same kind as the query.
+
+    Raises
+    ------
+    ArgumentError
+        (a ValueError) An argument breaks a rule; the message names it, its value and the rule.
+    TypeError
+        An argument is of a type or dtype that can't be taken.
+
+    Examples
+    --------
+    >>> import numpy, nearfield
+    >>> x = numpy.ones((1, 8, 8, 2, 4), "float32")
+    >>> nearfield.attend(nearfield.Neighborhood(3, boundary=("clamp", "wrap")), x, x, x).shape
+    (1, 8, 8, 2, 4)
+    """
+    if not isinstance(pattern, Pattern):
+        raise TypeError(f"pattern: is a {type(pattern).__name__}: must be a nearfield pattern, e.g. Neighborhood(7)")
+    arrays = (query, key, value, additional_keys, additional_values, key_mask, key_weights, bias)
+    face, rank = face_of(query), grid_rank(query)
+    words = pattern.words(rank) if face.is_tracing() else cached_words(pattern, rank)
+    options = _options(engine, isa, kernel, num_threads, precision)
+    return _attend(face, words, arrays, scale, softcap, options, return_lse)
+
+
+def grid_rank(query: Any) -> int:
+    """Axes of the query's grid: 1 to 3."""
+    rank: int = query.ndim
+    if not 4 <= rank <= 6:
+        raise ArgumentError(
+            f"query: shape {tuple(query.shape)}: has {rank} dimensions, must be (batch, *grid, heads, head_dim) with 1 to 3 grid axes"
+        )
+    return rank - 3
+
+
+def face_of(query: Any) -> ModuleType:
+    """The module that calls the library on arrays of the query's kind, loaded when such an array is first met."""
+    kind = kind_of("query", query)
+    face = _faces.get(kind)
+    if face is None:
+        face = _faces[kind] = importlib.import_module(f"nearfield._{kind}")
+    return face
+
+
+_faces: dict[str, ModuleType] = {}
+
+
+def _attend(
+    face: Any,
+    words: tuple[int, ...],
+    arrays: tuple[Any, ...],
+    scale: float | None,
+    softcap: float,
+    options: OptionWords,
+    return_lse: bool,
+) -> Any:
+    if scale is not None and type(scale) is not float:
+        scale = _number("scale", scale)
+    if type(softcap) is not float:
+        softcap = _number("softcap", softcap)
+    out, logsumexp = face.attend(arrays, face.Settings(words, scale, softcap, options), return_lse)
+    return (out, logsumexp) if return_lse else out
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool):
+        raise TypeError(f"{name}={value!r}: must be a number")
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}={value!r}: must be a number") from None
+
+
+def na1d(
+    query: Array,
+    key: Array,
+    value: Array,
+    kernel_size: Ints,
+    stride: Ints = 1,
+    dilation: Ints = 1,
+    is_causal: Bools = False,
+    scale: float | None = None,
+    additional_keys: Array | None = None,
+    additional_values: Array | None = None,
+    return_lse: bool = False,
+    *,
+    boundary: Names = "clamp",
+    bias: Array | None = None,
+    key_mask: Array | None = None,
+    key_weights: Array | None = None,
+    softcap: float = 0.0,
+    precision: str = "highest",
+    engine: str = "auto",
+    isa: str = "auto",
+    kernel: str = "auto",
+    num_threads: int = 0,
+) -> Any:
+    """Neighborhood attention over a sequence.
+
+    Every token sees the `kernel_size` tokens around it. Source: Hassani et al., "Faster Neighborhood
+    Attention", NeurIPS 2024, and "Generalized Neighborhood Attention", 2025.
+
+    Parameters
+    ----------
+    query, key, value
+        (batch, length, heads, head_dim); value and heads as in `attend`.
+    kernel_size, stride, dilation, is_causal, boundary
+        As in `Neighborhood`: one value, or a sequence of one.
+    scale, additional_keys, additional_values, return_lse, and the other keywords
+        As in `attend`.
+
+    Returns
+    -------
+    out, or (out, logsumexp) if `return_lse`
+        (batch, length, heads, head_dim_v) and (batch, length, heads), of the query's kind.
+
+    Raises
+    ------
+    ArgumentError, TypeError
+        As `attend` does.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> x = numpy.ones((1, 16, 2, 4), "float32")
+    >>> na1d(x, x, x, kernel_size=7).shape
+    (1, 16, 2, 4)
+    """
+    face = face_of(query)
+    words = _neighborhood(face, query, 1, kernel_size, stride, dilation, is_causal, boundary)
+    arrays = (query, key, value, additional_keys, additional_values, key_mask, key_weights, bias)
+    options = _options(engine, isa, kernel, num_threads, precision)
+    return _attend(face, words, arrays, scale, softcap, options, return_lse)
+
+
+def na2d(
+    query: Array,
+    key: Array,
+    value: Array,
+    kernel_size: Ints,
+    stride: Ints = 1,
+    dilation: Ints = 1,
+    is_causal: Bools = False,
+    scale: float | None = None,
+    additional_keys: Array | None = None,
+    additional_values: Array | None = None,
+    return_lse: bool = False,
+    *,
+    boundary: Names = "clamp",
+    bias: Array | None = None,
+    key_mask: Array | None = None,
+    key_weights: Array | None = None,
+    softcap: float = 0.0,
+    precision: str = "highest",
+    engine: str = "auto",
+    isa: str = "auto",
+    kernel: str = "auto",
+    num_threads: int = 0,
+) -> Any:
+    """Neighborhood attention over an image.
+
+    Every token sees the `kernel_size` tokens around it on each axis. Source: Hassani et al., "Faster Neighborhood
+    Attention", NeurIPS 2024, and "Generalized Neighborhood Attention", 2025.
+
+    Parameters
+    ----------
+    query, key, value
+        (batch, height, width, heads, head_dim); value and heads as in `attend`.
+    kernel_size, stride, dilation, is_causal, boundary
+        As in `Neighborhood`: one value, or one for each axis.
+    scale, additional_keys, additional_values, return_lse, and the other keywords
+        As in `attend`.
+
+    Returns
+    -------
+    out, or (out, logsumexp) if `return_lse`
+        (batch, height, width, heads, head_dim_v) and (batch, height, width, heads), of the query's kind.
+
+    Raises
+    ------
+    ArgumentError, TypeError
+        As `attend` does.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> x = numpy.ones((1, 8, 8, 2, 4), "float32")
+    >>> na2d(x, x, x, kernel_size=3).shape
+    (1, 8, 8, 2, 4)
+    """
+    face = face_of(query)
+    words = _neighborhood(face, query, 2, kernel_size, stride, dilation, is_causal, boundary)
+    arrays = (query, key, value, additional_keys, additional_values, key_mask, key_weights, bias)
+    options = _options(engine, isa, kernel, num_threads, precision)
+    return _attend(face, words, arrays, scale, softcap, options, return_lse)
+
+
+def na3d(
+    query: Array,
+    key: Array,
+    value: Array,
+    kernel_size: Ints,
+    stride: Ints = 1,
+    dilation: Ints = 1,
+    is_causal: Bools = False,
+    scale: float | None = None,
+    additional_keys: Array | None = None,
+    additional_values: Array | None = None,
+    return_lse: bool = False,
+    *,
+    boundary: Names = "clamp",
+    bias: Array | None = None,
+    key_mask: Array | None = None,
+    key_weights: Array | None = None,
+    softcap: float = 0.0,
+    precision: str = "highest",
+    engine: str = "auto",
+    isa: str = "auto",
+    kernel: str = "auto",
+    num_threads: int = 0,
+) -> Any:
+    """Neighborhood attention over a video or a volume.
+
+    Every token sees the `kernel_size` tokens around it on each axis. Source: Hassani et al., "Faster Neighborhood
+    Attention", NeurIPS 2024, and "Generalized Neighborhood Attention", 2025.
+
+    Parameters
+    ----------
+    query, key, value
+        (batch, depth, height, width, heads, head_dim); value and heads as in `attend`.
+    kernel_size, stride, dilation, is_causal, boundary
+        As in `Neighborhood`: one value, or one for each axis.
+    scale, additional_keys, additional_values, return_lse, and the other keywords
+        As in `attend`.
+
+    Returns
+    -------
+    out, or (out, logsumexp) if `return_lse`
+        (batch, depth, height, width, heads, head_dim_v) and (batch, depth, height, width, heads), of the query's kind.
+
+    Raises
+    ------
+    ArgumentError, TypeError
+        As `attend` does.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> x = numpy.ones((1, 4, 8, 8, 2, 4), "float32")
+    >>> na3d(x, x, x, kernel_size=(3, 5, 5)).shape
+    (1, 4, 8, 8, 2, 4)
+    """
+    face = face_of(query)
+    words = _neighborhood(face, query, 3, kernel_size, stride, dilation, is_causal, boundary)
+    arrays = (query, key, value, additional_keys, additional_values, key_mask, key_weights, bias)
+    options = _options(engine, isa, kernel, num_threads, precision)
+    return _attend(face, words, arrays, scale, softcap, options, return_lse)
+
+
+def _neighborhood(
+    face: Any,
+    query: Any,
+    rank: int,
+    kernel_size: Ints,
+    stride: Ints,
+    dilation: Ints,
+    is_causal: Bools,
+    boundary: Names,
+) -> tuple[int, ...]:
+    """The words of a call's pattern, for a query whose grid has `rank` axes."""
+    if query.ndim != rank + 3:
+        raise ArgumentError(
+            f"query: shape {tuple(query.shape)}: has {query.ndim} dimensions, na{rank}d takes {rank + 3}: "
+            f"(batch, *grid, heads, head_dim)"
+        )
+    if face.is_tracing():  # whoever traces can't see into a cache
+        return neighborhood_words(rank, kernel_size, stride, dilation, is_causal, boundary)
+    try:
+        return cached_neighborhood_words(rank, kernel_size, stride, dilation, is_causal, boundary)
+    except TypeError:  # lists can't be looked up; other wrong types raise again
+        return neighborhood_words(rank, kernel_size, stride, dilation, is_causal, boundary)
+
+
+def _options(engine: str, isa: str, kernel: str, num_threads: int, precision: str) -> OptionWords:
+    if engine == isa == kernel == "auto" and precision == "highest" and type(num_threads) is int and not num_threads:
+        return DEFAULT
+    return option_words(engine, isa, kernel, num_threads, precision)

@@ -218,4 +218,17 @@ void Plan::expand(const Tile& tile, std::vector<Step>& steps) const {
   }
 }
 
+int64_t Plan::useful_pairs(const Tile& tile, const Step& step) const {
+  int64_t pairs = 1;
+  for (int a = 0; a < rank_; ++a) {
+    int64_t on_axis = 0;
+    for (int64_t t = 0; t < tile.size(a); ++t) {
+      const Span span = step.spans[a][t];
+      on_axis += span.high - span.low + (span.low > span.high ? step.pieces[a].size : 0);
+    }
+    pairs *= on_axis;
+  }
+  return pairs;
+}
+
 }  // namespace nearfield::core

@@ -126,6 +126,8 @@ class Plan {
   // Writes the tile's steps, last axis fastest. `steps` is the caller's own buffer, reused from tile to tile: nothing
   // is allocated once it has held the largest tile's.
   void expand(const Tile& tile, std::vector<Step>& steps) const;
+  // Pairs of one of the tile's steps that the pattern asks for.
+  int64_t useful_pairs(const Tile& tile, const Step& step) const;
 
  private:
   int rank_ = 0;

@@ -23,16 +23,23 @@ _transforms = torch._C._functorch.peek_interpreter_stack
 def attend(tensors: Tensors, settings: Settings, return_lse: bool) -> tuple[Tensor, Tensor | None]:
     """out and, if asked for or needed, logsumexp."""
     if torch.is_autocast_enabled("cpu"):
+        _check(tensors)
         tensors = _autocast(tensors)
     if torch.compiler.is_compiling():
         return _operator(tensors, settings)
     if _transforms() is not None or forward_ad._current_level >= 0:
-        return autograd.Traced.apply(settings, *tensors)  # type: ignore[no-any-return]
+        _check(tensors)
+        return autograd.Traced.apply(autograd.Fixed(settings), *tensors)  # type: ignore[no-any-return]
     plain, needs_grad = True, False
     for each in tensors:
-        if each is not None:
-            plain = plain and type(each) in _PLAIN and each.is_cpu
+        if each is None:
+            continue
+        if type(each) in _PLAIN:
+            plain = plain and each.is_cpu
             needs_grad = needs_grad or each.requires_grad
+        else:
+            _check(tensors)
+            plain = False
     if _modes() or not plain:
         return _operator(tensors, settings)
     if needs_grad and torch.is_grad_enabled():
@@ -43,6 +50,16 @@ def attend(tensors: Tensors, settings: Settings, return_lse: bool) -> tuple[Tens
             found = autograd.Eager.apply(settings, return_lse, *tensors)
         return found if return_lse else (found, None)
     return direct.forward(tensors, settings, return_lse)
+
+
+_NAMES = ("query", "key", "value", "additional_keys", "additional_values", "key_mask", "key_weights", "bias")
+
+
+def _check(tensors: Tensors) -> None:
+    """Tensors, all of them."""
+    for name, each in zip(_NAMES, tensors, strict=True):
+        if each is not None and not isinstance(each, Tensor):
+            raise TypeError(f"{name}: is a {type(each).__name__}: must be a torch.Tensor, as query is")
 
 
 def _operator(tensors: Tensors, settings: Settings) -> tuple[Tensor, Tensor]:

@@ -81,4 +81,4 @@ def error(found: torch.Tensor, expected: torch.Tensor) -> float:
     """Largest absolute difference; infinite where shapes differ, NaN where either is."""
     if found.shape != expected.shape:
         return float("inf")
-    return float((found.double() - expected.double()).abs().max()) if found.numel() else 0.0
+    return float((found.detach().double() - expected.detach().double()).abs().max()) if found.numel() else 0.0

@@ -5,7 +5,7 @@ attention, merging, the modules (whose state dicts load) and the switches. The s
 releases disagree about what a positional argument means, and the call does not show which it was written for, it is
 refused. What differs:
 
-- Gradients flow through logsumexp and relative position biases, and these may be causal: NATTEN refuses or leaves out.
+- Gradients flow through logsumexp and relative position biases, and biases go with causal axes: NATTEN has neither.
 - `scale=0.0` and `qk_scale=0.0` mean 0; NATTEN took them for "not given".
 - Windows of one key are allowed.
 - `merge_attentions` returns (out, logsumexp), as since 0.21.5; before, it returned out alone.

@@ -137,7 +137,7 @@ class NeighborhoodAttention(nn.Module):
 
     def _reset_bias(self) -> None:
         if self.rpb is not None:
-            nn.init.trunc_normal_(self.rpb, std=0.02)
+            nn.init.normal_(self.rpb, std=0.02)
 
     def forward(self, x: Tensor, key_mask: Tensor | None = None) -> Tensor:
         """The layer's output (batch, *grid, embed_dim).

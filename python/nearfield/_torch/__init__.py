@@ -18,6 +18,7 @@ is_tracing = torch.compiler.is_compiling
 _PLAIN = (Tensor, torch.nn.Parameter)
 _modes = torch._C._len_torch_dispatch_stack
 _transforms = torch._C._functorch.peek_interpreter_stack
+_jit_trace = torch._C._get_tracing_state  # torch.jit.trace records operators only, not what the library writes
 
 
 def attend(tensors: Tensors, settings: Settings, return_lse: bool) -> tuple[Tensor, Tensor | None]:
@@ -40,7 +41,7 @@ def attend(tensors: Tensors, settings: Settings, return_lse: bool) -> tuple[Tens
         else:
             _check(tensors)
             plain = False
-    if _modes() or not plain:
+    if _modes() or not plain or _jit_trace() is not None:
         return _operator(tensors, settings)
     if needs_grad and torch.is_grad_enabled():
         query, key, value, a, b, c, d, e = tensors
@@ -103,6 +104,6 @@ def merge(outs: Sequence[Tensor], logsumexps: Sequence[Tensor]) -> tuple[Tensor,
     merging.check(outs, logsumexps)
     if torch.compiler.is_compiling() or _transforms() is not None or _modes() or forward_ad._current_level >= 0:
         return merging.composed(outs, logsumexps)
-    if not all(type(each) in _PLAIN and each.is_cpu for each in (*outs, *logsumexps)):
+    if _jit_trace() is not None or not all(type(each) in _PLAIN and each.is_cpu for each in (*outs, *logsumexps)):
         return merging.composed(outs, logsumexps)
     return merging.Merge.apply(len(outs), *outs, *logsumexps)  # type: ignore[no-any-return]

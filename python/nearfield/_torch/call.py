@@ -184,7 +184,7 @@ def _forward(
         modifiers,
         options_of(settings),
     )
-    _abi.forward(settings.pattern, *words, *rest)
+    _abi.forward(settings.pattern, *words, rest[0], rest[1], rest[2], rest[3])
     del alive
     if remember is not None and query is tensors[0] and key is tensors[1] and value is tensors[2]:
         if len(_known.calls) >= _MOST_KNOWN:

@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 export CTEST_PARALLEL_LEVEL := $(JOBS)
 
-.PHONY: help build demo train-demo test test-long bench lint format asan tsan clean
+.PHONY: help build demo train-demo test test-long bench docs lint format asan tsan clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -42,6 +42,13 @@ test-long: ## the same with many more random cases
 
 bench: build ## measure this machine
 	@build/nearfield bench
+
+docs: ## build the documentation site, strictly, into build/site
+	@tools/setup.sh docs
+	@$(call configure,release,-DNEARFIELD_BUILD_TESTS=OFF)
+	@cmake --build --preset release --target nearfield
+	@PYTHONPATH=python NEARFIELD_LIBRARY=build/src/libnearfield.so .venv/bin/python -m mkdocs build --strict
+	@echo 'Built build/site/index.html.'
 
 lint: ## check formatting, shell scripts, Python and the layers
 	@tools/setup.sh lint

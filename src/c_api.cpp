@@ -1,14 +1,12 @@
-// The C ABI: translates, never computes. Every function that can fail goes through `guarded`, which turns exceptions
-// into a status and this thread's message.
+// The C ABI: translates, never computes. Every function that can fail goes through `guarded` (api_guard.h). That of the
+// geometry is in geometry_api.cpp.
 #include <algorithm>
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
-#include <exception>
-#include <new>
-#include <stdexcept>
 #include <string>
 
+#include "api_guard.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "dispatch/dispatch.h"
@@ -21,6 +19,7 @@
 #include "nearfield/nearfield.h"
 
 namespace core = nearfield::core;
+using core::guarded, core::require;
 
 static_assert(static_cast<int>(core::Status::internal_error) == NF_INTERNAL_ERROR &&
               static_cast<int>(core::Status::out_of_memory) == NF_OUT_OF_MEMORY &&
@@ -44,34 +43,6 @@ namespace {
 
 // A plain array: it needs no memory when memory has run out, and no destructor when the thread ends.
 thread_local char last_error[1024] = "";
-
-nf_status fail(nf_status status, const char* message) noexcept {
-  std::snprintf(last_error, sizeof last_error, "%s", message);
-  return status;
-}
-
-template <class Body>
-nf_status guarded(Body&& body) noexcept {
-  try {
-    body();
-    return NF_OK;
-  } catch (const core::Error& error) {
-    return fail(static_cast<nf_status>(error.status()), error.what());
-  } catch (const std::bad_alloc&) {
-    return fail(NF_OUT_OF_MEMORY, "out of memory");
-  } catch (const std::length_error&) {  // a container larger than any memory
-    return fail(NF_OUT_OF_MEMORY, "out of memory");
-  } catch (const std::exception& error) {
-    return fail(NF_INTERNAL_ERROR, error.what());
-  } catch (...) {
-    return fail(NF_INTERNAL_ERROR, "an exception of unknown type");
-  }
-}
-
-template <class T>
-void require(const T* pointer, const char* name) {
-  if (pointer == nullptr) core::invalid_argument(name, ": must not be NULL");
-}
 
 // A caller with a newer header may pass larger structs, but must not use what this library would silently ignore.
 template <class T>
@@ -115,6 +86,11 @@ core::Isa checked_isa(int32_t isa) {
 }
 
 }  // namespace
+
+nf_status core::keep_failure(nf_status status, const char* message) noexcept {
+  std::snprintf(last_error, sizeof last_error, "%s", message);
+  return status;
+}
 
 // ---- status and names ----------------------------------------------------------------------------------------------
 

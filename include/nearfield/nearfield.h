@@ -284,6 +284,38 @@ NF_API nf_status nf_merge(int32_t count, const nf_merge_part* parts, const nf_op
 NF_API nf_status nf_merge_backward(int32_t count, const nf_merge_part* parts, const nf_options* options,
                                    const nf_tensor* dout, const nf_tensor* dlogsumexp, const nf_merge_part* gradients);
 
+/* ---- geometry ------------------------------------------------------------------------------------------------- */
+
+/* Which keys the queries of a grid see, written out: for weights of one's own, and for pictures. `grid` has the
+ * pattern->rank axes' lengths, at most 2^53 tokens in all, which are numbered row-major. */
+
+/* slots[axis]: keys of the longest window that a query has on the axis, at most kernel_size; 0 if it has no tokens. */
+NF_API nf_status nf_window_slots(const nf_pattern* pattern, const int64_t* grid, int64_t* slots);
+
+/* The windows of queries first to first + count - 1. keys[count][product of slots]: the token in each slot, slots
+ * row-major over the axes; on each axis slot j has the j-th key of the query's window or, where wrap lets it see its
+ * whole residue class, the class's key j. bias_index, of the same shape or NULL: the pair's place in one head's table
+ * of nf_modifiers.bias. Both are -1 in slots that a shorter window (cut, causal, few tokens in a class) does not fill.
+ */
+NF_API nf_status nf_windows(const nf_pattern* pattern, const int64_t* grid, int64_t first, int64_t count, int64_t* keys,
+                            int64_t* bias_index);
+
+/* A box of keys that a tile of queries visits. Coordinates are those of a residue class, on each axis: coordinate x is
+ * token x * dilation + residue. Axes beyond the rank have first 0, size 1 and residue 0. */
+typedef struct nf_plan_step {
+  int64_t tile; /* 0, 1, ...: tiles are numbered with the last axis fastest, on an axis by residue, then along it */
+  int64_t query_first[NF_MAX_GRID_RANK], query_size[NF_MAX_GRID_RANK];
+  int64_t key_first[NF_MAX_GRID_RANK], key_size[NF_MAX_GRID_RANK]; /* inside the class: cut in two at a wrap's seam */
+  int64_t residue[NF_MAX_GRID_RANK];
+  int64_t pairs; /* of its (query, key) pairs, those that the pattern asks for: at least 1 */
+  int64_t full;  /* 1 if that is all of them, else 0 */
+} nf_plan_step;
+
+/* What an engine with tiles of at most tile[axis] queries, 1 to 1024, and steps of at most step[axis] keys visits.
+ * Writes the first `capacity` steps, and to *count how many there are; steps may be NULL where capacity is 0. */
+NF_API nf_status nf_plan_steps(const nf_pattern* pattern, const int64_t* grid, const int64_t* tile, const int64_t* step,
+                               int64_t capacity, nf_plan_step* steps, int64_t* count);
+
 /* ---- what would run, and on what ----------------------------------------------------------------------------- */
 
 typedef struct nf_explanation {

@@ -23,6 +23,7 @@
 #include <string_view>
 #include <vector>
 
+#include "nearfield/geometry.hpp"
 #include "nearfield/nearfield.h"
 #include "nearfield/tensor.hpp"
 

@@ -59,6 +59,14 @@ struct NeighborhoodAxis {
     return {clamp_to(c - left, 0, max_of(n - k, 0)), min_of(k, n)};
   }
 
+  // Keys of the longest window that any query of a class of n has.
+  constexpr int64_t longest_window(int64_t n) const {
+    if (is_causal || boundary != Boundary::cut || n == 0) return min_of(kernel_size, n);
+    // A leader at key k/2 would see all min(k, n), and the farther from there the fewer: the groups on both sides.
+    const int64_t x = clamp_to(kernel_size / 2 - stride / 2, 0, n - 1);
+    return max_of(keys_of(n, x).length, keys_of(n, min_of(x + min_of(stride, n), n - 1)).length);
+  }
+
   // Queries that see key y, in a class of n queries: one interval, un-reduced on a wrapped axis. 0 <= y < n.
   constexpr Interval queries_of(int64_t n, int64_t y) const {
     const int64_t k = kernel_size, left = k / 2, right = k - 1 - left;

@@ -18,6 +18,8 @@ inline constexpr int kMaxGridRank = 3;
 //   phase               tiles begin at -phase (shifted runs); 0 elsewhere
 //   keys_of(n, x)       keys that query coordinate x sees, of the n in its class
 //   queries_of(n, y)    queries that see key coordinate y: the transpose
+//   longest_window(n)   the length of the longest keys_of(n, x); 0 if n is
+//   kernel_size         a bias table has 2*kernel_size - 1 entries on this axis, for key - query + kernel_size - 1
 using AxisRule = std::variant<NeighborhoodAxis>;
 
 struct Pattern {

@@ -12,7 +12,7 @@ namespace {
 constexpr int64_t kMaxInt32 = std::numeric_limits<int32_t>::max();
 
 int32_t narrow(size_t value) {
-  if (value > static_cast<size_t>(kMaxInt32)) unsupported("plan: an axis has more than ", kMaxInt32, " steps or spans");
+  if (value > static_cast<size_t>(kMaxInt32)) unsupported("plan: an axis has more than ", kMaxInt32, " runs or spans");
   return static_cast<int32_t>(value);
 }
 
@@ -92,46 +92,85 @@ class Builder {
       AxisTile tile;
       tile.begin = max_of(begin, 0);
       tile.size = min_of(begin + extent, table_.near) - tile.begin;
-      add_steps(tile);
+      add_runs(tile);
       table_.tiles.push_back(tile);
     }
     table_.tiles.shrink_to_fit();
-    table_.steps.shrink_to_fit();
+    table_.runs.shrink_to_fit();
     table_.spans.shrink_to_fit();
     table_.intervals = std::move(request_.intervals);
     return std::move(table_);
   }
 
  private:
-  void add_steps(AxisTile& tile) {
+  void add_runs(AxisTile& tile) {
     const int64_t n = request_.far;
     const Hull hull = hull_of(request_, tile);
-    tile.first_step = narrow(table_.steps.size());
+    has_cuts_ = false;
+    tile.first_run = narrow(table_.runs.size());
     for (int64_t begin = hull.begin; begin < hull.end;) {
       const int64_t lap = floor_div(begin, n);
       const int64_t end = min_of(hull.end, (lap + 1) * n);
       const int64_t common_begin = clamp_to(hull.common_begin, begin, end);
       const int64_t common_end = clamp_to(hull.common_end, common_begin, end);
-      sizes_.clear();
-      split_evenly(end - begin, common_begin - begin, common_end - begin, request_.far_extent, sizes_);
-      for (const int64_t size : sizes_) {
-        add_step(tile, {begin - lap * n, size, lap}, hull.modular);
-        begin += size;
+      pieces_.clear();
+      split_evenly(end - begin, common_begin - begin, common_end - begin, request_.far_extent, pieces_);
+      for (const EqualPieces& equal : pieces_) {
+        add_equal(tile, hull, equal, begin, lap);
+        begin += equal.size * equal.count;
       }
     }
-    tile.steps = narrow(table_.steps.size()) - tile.first_step;
+    tile.runs = narrow(table_.runs.size()) - tile.first_run;
   }
 
-  void add_step(const AxisTile& tile, const Piece& piece, bool modular) {
-    spans_.clear();
+  // Where an interval of the tile begins or ends, in the hull's coordinates and in order.
+  void find_cuts(const AxisTile& tile, bool modular) {
+    cuts_.clear();
+    next_cut_ = 0;
+    has_cuts_ = true;
+    const int64_t n = request_.far;
+    const auto intervals = std::span(request_.intervals).subspan(tile.begin, tile.size);
+    const auto add = [&](const Interval& interval, int64_t y) {
+      if (interval.length == 0 || (modular && interval.length == n)) return;
+      const int64_t cut = modular ? floor_mod(y, n) : y;
+      if (cuts_.empty() || cuts_.back() != cut) cuts_.push_back(cut);
+    };
+    for (const Interval& interval : intervals) add(interval, interval.start);
+    for (const Interval& interval : intervals) add(interval, interval.end());
+    std::sort(cuts_.begin(), cuts_.end());
+  }
+
+  // How many of `count` pieces from `begin` on are alike. Without a cut inside, a piece is seen whole by some near
+  // tokens and not at all by the others, and so are those after it up to the next cut.
+  int64_t alike(const AxisTile& tile, bool modular, int64_t begin, int64_t size, int64_t count) {
+    if (!has_cuts_) find_cuts(tile, modular);
+    while (next_cut_ < cuts_.size() && cuts_[next_cut_] <= begin) ++next_cut_;
+    return next_cut_ < cuts_.size() ? clamp_to((cuts_[next_cut_] - begin) / size, 1, count) : count;
+  }
+
+  void add_equal(AxisTile& tile, const Hull& hull, const EqualPieces& equal, int64_t begin, int64_t lap) {
+    constexpr int64_t kFew = 4;  // finding the cuts takes about as long as so many runs
+    for (int64_t left = equal.count; left > 0;) {
+      const int64_t count = equal.count <= kFew ? 1 : alike(tile, hull.modular, begin, equal.size, left);
+      add_run(tile, {begin - lap * request_.far, equal.size, lap}, count, hull.modular);
+      begin += equal.size * count;
+      left -= count;
+    }
+  }
+
+  void add_run(AxisTile& tile, const Piece& piece, int64_t count, bool modular) {
     bool any = false, full = true;
-    for (int64_t t = 0; t < tile.size; ++t) {
-      const Span span = span_within(piece, request_.intervals[tile.begin + t], request_.far, modular);
+    const Interval* intervals = request_.intervals.data() + tile.begin;
+    spans_.resize(static_cast<size_t>(tile.size));
+    for (Span& span : spans_) {
+      span = span_within(piece, *intervals++, request_.far, modular);
       any = any || span.low != span.high;
       full = full && span == Span{0, static_cast<int32_t>(piece.size)};
-      spans_.push_back(span);
     }
-    if (any) table_.steps.push_back({piece, full, shared_spans()});
+    if (!any) return;
+    table_.runs.push_back({piece, count, full, shared_spans()});
+    tile.steps += count;
+    tile.visited += count * piece.size;
   }
 
   // Where spans_ is found in the table.
@@ -143,26 +182,32 @@ class Builder {
 
   AxisRequest request_;
   AxisTable table_;
-  std::vector<int64_t> sizes_;
-  std::vector<Span> spans_;
+  std::vector<EqualPieces> pieces_;  // of one part of a hull
+  std::vector<int64_t> cuts_;        // of one tile, found when first needed
+  bool has_cuts_ = false;
+  size_t next_cut_ = 0;      // the first one after the pieces added so far
+  std::vector<Span> spans_;  // of one run
   std::map<std::vector<Span>, int32_t> offsets_;
 };
 
-// `parts` sizes, all nearly size / parts.
-void append_equal(int64_t size, int64_t parts, std::vector<int64_t>& sizes) {
-  for (int64_t p = 0; p < parts; ++p) sizes.push_back(size / parts + (p < size % parts ? 1 : 0));
+// `parts` pieces, all nearly size / parts.
+void append_equal(int64_t size, int64_t parts, std::vector<EqualPieces>& pieces) {
+  if (parts == 0) return;
+  const int64_t longer = size % parts;
+  if (longer > 0) pieces.push_back({size / parts + 1, longer});
+  pieces.push_back({size / parts, parts - longer});
 }
 
 }  // namespace
 
 void split_evenly(int64_t size, int64_t common_begin, int64_t common_end, int64_t far_extent,
-                  std::vector<int64_t>& sizes) {
+                  std::vector<EqualPieces>& result) {
   const int64_t common = common_end - common_begin, head = common_begin, tail = size - common_end;
   const int64_t pieces = ceil_div(size, far_extent);
   // What is before and after the common part takes this many pieces at least, none of them full.
   const int64_t head_pieces = ceil_div(head, far_extent), tail_pieces = ceil_div(tail, far_extent);
   const int64_t full_pieces = pieces - head_pieces - tail_pieces;
-  if (common == 0 || full_pieces <= 0) return append_equal(size, pieces, sizes);
+  if (common == 0 || full_pieces <= 0) return append_equal(size, pieces, result);
 
   const int64_t full = min_of(common, full_pieces * far_extent);
   const int64_t rest = common - full;  // common tokens that the outer pieces must take, shared out as evenly as fits
@@ -170,9 +215,9 @@ void split_evenly(int64_t size, int64_t common_begin, int64_t common_end, int64_
   const int64_t even_head = outer_pieces == 0 ? 0 : ceil_div((size - full) * head_pieces, outer_pieces);
   const int64_t rest_before = clamp_to(even_head - head, max_of(0, rest - (tail_pieces * far_extent - tail)),
                                        min_of(rest, head_pieces * far_extent - head));
-  append_equal(head + rest_before, head_pieces, sizes);
-  append_equal(full, full_pieces, sizes);
-  append_equal(tail + rest - rest_before, tail_pieces, sizes);
+  append_equal(head + rest_before, head_pieces, result);
+  append_equal(full, full_pieces, result);
+  append_equal(tail + rest - rest_before, tail_pieces, result);
 }
 
 AxisTable build_axis_table(AxisRequest request) { return Builder(std::move(request)).build(); }

@@ -1,9 +1,13 @@
-// One axis of a plan: from the interval of each near token to tiles, steps and spans.
+// One axis of a plan: from the interval of each near token to tiles, runs of steps and spans.
 //
 // A tile's hull is (first start, last end) over its non-empty intervals. A wrapped hull longer than the axis is clipped
 // to one lap, unless laps are kept; membership is then modulo n. The hull is cut at the seam, and each part into the
 // fewest pieces of at most far_extent tokens; among those so that most tokens lie in full pieces; among those into
 // nearly equal ones: 83 tokens in pieces of 64 are 42 + 41, not 64 + 19. Pieces that nobody sees are dropped.
+//
+// A wide window is never walked piece by piece: between two cuts, places where some near token's interval begins or
+// ends, equal pieces are alike and become one run. So a table's size, and the time to build it and to go through it,
+// depend on how many cuts its tiles have, which is at most two for each near token, and not on the windows' width.
 #pragma once
 
 #include <cstdint>
@@ -24,12 +28,16 @@ struct AxisRequest {
 };
 
 // Throws internal_error if starts or ends decrease, or an interval is longer than the axis or leaves it unwrapped;
-// unsupported if the table would have 2^31 steps or spans.
+// unsupported if the table would have 2^31 runs or spans.
 AxisTable build_axis_table(AxisRequest request);
 
-// The sizes of the pieces of a hull part of `size` tokens of which [common_begin, common_end) is seen by every near
-// token (empty if the two are equal). Added to `sizes`.
+struct EqualPieces {
+  int64_t size = 0, count = 0;
+};
+
+// The pieces of a hull part of `size` tokens of which [common_begin, common_end) is seen by every near token (empty if
+// the two are equal), in order. Added to `pieces`: at most six entries, none of them empty.
 void split_evenly(int64_t size, int64_t common_begin, int64_t common_end, int64_t far_extent,
-                  std::vector<int64_t>& sizes);
+                  std::vector<EqualPieces>& pieces);
 
 }  // namespace nearfield::core

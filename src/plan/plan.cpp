@@ -41,6 +41,10 @@ PlanAxis compile(const Rule& rule, const AxisOptions& options) {
   return axis;
 }
 
+std::span<const AxisRun> runs_of(const AxisTable& table, const AxisTile& tile) {
+  return std::span(table.runs).subspan(static_cast<size_t>(tile.first_run), static_cast<size_t>(tile.runs));
+}
+
 // Sums over one axis. A plan is a product of its axes, and so are these.
 struct AxisSums {
   int64_t tiles = 0, steps = 0, full_steps = 0, useful = 0, executed = 0, visited = 0, full_visited = 0;
@@ -55,20 +59,20 @@ AxisSums sums_of(const PlanAxis& axis) {
     AxisSums once;
     for (const Interval interval : table.intervals) once.useful = checked_sum(once.useful, interval.length, kWhat);
     for (const AxisTile& tile : table.tiles) {
-      for (int32_t s = tile.first_step; s < tile.first_step + tile.steps; ++s) {
-        const AxisStep& step = table.steps[s];
-        once.visited = checked_sum(once.visited, step.piece.size, kWhat);
-        once.executed = checked_sum(once.executed, checked_product(tile.size, step.piece.size, kWhat), kWhat);
-        if (!step.full) continue;
-        ++once.full_steps;
-        once.full_visited += step.piece.size;
+      once.steps = checked_sum(once.steps, tile.steps, kWhat);
+      once.visited = checked_sum(once.visited, tile.visited, kWhat);
+      once.executed = checked_sum(once.executed, checked_product(tile.size, tile.visited, kWhat), kWhat);
+      for (const AxisRun& run : runs_of(table, tile)) {
+        if (!run.full) continue;
+        once.full_steps += run.count;  // no more than steps and visited
+        once.full_visited += run.count * run.first.size;
       }
     }
     auto add = [&](int64_t& sum, int64_t value) {
       sum = checked_sum(sum, checked_product(classes, value, kWhat), kWhat);
     };
     add(sums.tiles, static_cast<int64_t>(table.tiles.size()));
-    add(sums.steps, static_cast<int64_t>(table.steps.size()));
+    add(sums.steps, once.steps);
     add(sums.full_steps, once.full_steps);
     add(sums.useful, once.useful);
     add(sums.executed, once.executed);
@@ -112,7 +116,7 @@ void check_shape(const Pattern& pattern, const TileShape& shape) {
 
 size_t bytes_of(const AxisTable& table) {
   return table.intervals.capacity() * sizeof(Interval) + table.tiles.capacity() * sizeof(AxisTile) +
-         table.steps.capacity() * sizeof(AxisStep) + table.spans.capacity() * sizeof(Span);
+         table.runs.capacity() * sizeof(AxisRun) + table.spans.capacity() * sizeof(Span);
 }
 
 }  // namespace
@@ -157,25 +161,74 @@ Tile Plan::tile(int64_t index) const {
   return tile;
 }
 
+namespace {
+
+// Goes through the pieces of a tile's runs on one axis, again and again.
+class PieceCursor {
+ public:
+  PieceCursor() = default;
+  PieceCursor(const AxisTable& table, const AxisTile& tile) : runs_(runs_of(table, tile)), spans_(table.spans.data()) {
+    enter(runs_.data());
+  }
+  void write(int a, Step& step) const {
+    step.pieces[a] = piece_;
+    step.spans[a] = spans_ + run_->spans;
+    step.axis_full[a] = run_->full;
+    step.full = step.full && run_->full;
+  }
+  // False after the last piece; then it stands at the first one.
+  bool next() {
+    piece_.first += piece_.size;
+    if (--left_ > 0) return true;
+    const bool any = run_ + 1 != runs_.data() + runs_.size();
+    enter(any ? run_ + 1 : runs_.data());
+    return any;
+  }
+
+ private:
+  void enter(const AxisRun* run) {
+    run_ = run;
+    piece_ = run->first;
+    left_ = run->count;
+  }
+
+  std::span<const AxisRun> runs_;
+  const Span* spans_ = nullptr;
+  const AxisRun* run_ = nullptr;
+  Piece piece_;
+  int64_t left_ = 0;
+};
+
+}  // namespace
+
 void Plan::expand(const Tile& tile, std::vector<Step>& steps) const {
   steps.clear();
   size_t count = 1;
   for (int a = 0; a < rank_; ++a) count *= static_cast<size_t>(tile.axes[a]->steps);
   if (count == 0) return;
   steps.reserve(count);
-  int32_t at[kMaxGridRank] = {};
+  PieceCursor cursors[kMaxGridRank];
+  for (int a = 0; a < rank_; ++a) cursors[a] = PieceCursor(*tile.tables[a], *tile.axes[a]);
   for (size_t i = 0; i < count; ++i) {
     Step& step = steps.emplace_back();
     step.full = true;
-    for (int a = 0; a < rank_; ++a) {
-      const AxisStep& axis_step = tile.tables[a]->steps[static_cast<size_t>(tile.axes[a]->first_step + at[a])];
-      step.pieces[a] = axis_step.piece;
-      step.spans[a] = tile.tables[a]->spans.data() + axis_step.spans;
-      step.axis_full[a] = axis_step.full;
-      step.full = step.full && axis_step.full;
+    for (int a = 0; a < rank_; ++a) cursors[a].write(a, step);
+    for (int a = rank_ - 1; a >= 0 && !cursors[a].next(); --a) {
     }
-    for (int a = rank_ - 1; a >= 0 && ++at[a] == tile.axes[a]->steps; --a) at[a] = 0;
   }
+}
+
+int64_t Plan::useful_pairs(const Tile& tile, const Step& step) const {
+  int64_t pairs = 1;
+  for (int a = 0; a < rank_; ++a) {
+    int64_t on_axis = 0;
+    for (int64_t t = 0; t < tile.size(a); ++t) {
+      const Span span = step.spans[a][t];
+      on_axis += span.high - span.low + (span.low > span.high ? step.pieces[a].size : 0);
+    }
+    pairs *= on_axis;
+  }
+  return pairs;
 }
 
 }  // namespace nearfield::core

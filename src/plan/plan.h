@@ -1,6 +1,7 @@
 // A plan is a pattern compiled for a tile shape: for each tile of queries the boxes of keys to visit, each full or
 // with a mask held as data. It knows no arithmetic. Everything is separable per axis, so a plan stores per-axis tables
-// only: O(sum of the axes' lengths), never a list of neighbours per token.
+// only, and of a tile's steps on an axis those that are alike once: O(sum of the axes' lengths), however wide the
+// window is. Never a list of neighbours per token.
 //
 // Words. A class is one combination of per-axis residues (dilation); a tile never mixes classes. A line is all tokens
 // that differ only in the last coordinate. Coordinates are in-class; `locate` turns them into tokens of the axis.
@@ -37,17 +38,19 @@ struct Piece {
   int64_t first = 0, size = 0, lap = 0;
 };
 
-// One axis of a step. spans[t] belongs to the tile's t-th near token on this axis; full: all of them see the whole
-// piece.
-struct AxisStep {
-  Piece piece;
+// Steps of one axis that are alike but for their place: `count` adjacent pieces, all as long as the first. spans[t]
+// belongs to the tile's t-th near token on this axis; full: all of them see each piece whole.
+struct AxisRun {
+  Piece first;
+  int64_t count = 0;
   bool full = false;
-  int32_t spans = 0;  // offset into AxisTable::spans; steps with the same spans share them
+  int32_t spans = 0;  // offset into AxisTable::spans; runs with the same spans share them
 };
 
 struct AxisTile {
-  int64_t begin = 0, size = 0;        // near coordinates
-  int32_t first_step = 0, steps = 0;  // range of AxisTable::steps
+  int64_t begin = 0, size = 0;      // near coordinates
+  int64_t steps = 0, visited = 0;   // in all runs, and the far tokens that they hold
+  int32_t first_run = 0, runs = 0;  // range of AxisTable::runs
 };
 
 // One axis for one class length; dilation gives an axis at most two.
@@ -55,7 +58,7 @@ struct AxisTable {
   int64_t near = 0, far = 0;        // class lengths
   std::vector<Interval> intervals;  // [near], un-reduced: what each near token sees
   std::vector<AxisTile> tiles;
-  std::vector<AxisStep> steps;
+  std::vector<AxisRun> runs;
   std::vector<Span> spans;
 };
 
@@ -78,7 +81,7 @@ struct Tile {
   int64_t size(int axis) const { return axes[axis]->size; }
 };
 
-// A box of keys for a whole tile: the product of one AxisStep per axis. A key belongs to a query exactly if it lies
+// A box of keys for a whole tile: the product of one piece per axis. A key belongs to a query exactly if it lies
 // in the query's span on every axis.
 struct Step {
   Piece pieces[kMaxGridRank];
@@ -105,7 +108,7 @@ class Plan {
   // keep_laps: do not clip a wrapped hull to one lap. A key may then come once per lap (every pair still exactly
   // once), and key + lap*n - query is the offset that a bias table needs (transposed: key - query - lap*n).
   // Errors: invalid_argument for a rank, an extent or statistics out of range, unsupported for a plan beyond 2^31
-  // steps of an axis, internal_error for an axis rule whose starts or ends ever decrease.
+  // runs or spans of an axis, internal_error for an axis rule whose starts or ends ever decrease.
   Plan(const Pattern& pattern, const TileShape& shape, bool transposed = false, bool keep_laps = false);
 
   int rank() const { return rank_; }
@@ -120,8 +123,11 @@ class Plan {
   // Tiles are numbered with the last axis fastest; on an axis by residue, then along the class. 0 <= index <
   // tile_count(). The tile points into this plan. Only the first rank() axes of tiles and steps are set.
   Tile tile(int64_t index) const;
-  // Writes the tile's steps, last axis fastest. `steps` is the caller's own buffer, reused from tile to tile.
+  // Writes the tile's steps, last axis fastest. `steps` is the caller's own buffer, reused from tile to tile: nothing
+  // is allocated once it has held the largest tile's.
   void expand(const Tile& tile, std::vector<Step>& steps) const;
+  // Pairs of one of the tile's steps that the pattern asks for.
+  int64_t useful_pairs(const Tile& tile, const Step& step) const;
 
  private:
   int rank_ = 0;

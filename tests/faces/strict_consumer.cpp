@@ -38,6 +38,11 @@ void use_everything(std::vector<float>& memory, const std::vector<float>& consta
   nf::merge({{out, lse}, {v, lse}}, q, lse, options);
   nf::merge_backward({{out, lse}, {v, lse}}, q, {{.out = out}, {.logsumexp = lse}}, lse);
 
+  const nf::Windows seen = nf::windows(pattern, {56, heads}, 0, 10, true);
+  const std::vector<nf_plan_step> steps = nf::plan_steps(pattern, {56, heads}, {4, 4}, std::array<int64_t, 2>{8, 8});
+  std::cout << seen.keys.size() << seen.bias_index.size() << seen.slots << steps.size()
+            << nf::window_slots(pattern, {56, 56}).front();
+
   std::cout << ragged.tokens() << nf::to_string(nf::explain(pattern, q, k, v, options)) << '\n'
             << nf::version() << nf::cpu_model() << nf::default_num_threads() << nf::name(nf::selected_isa())
             << nf::name(NF_OK) << nf::measure_peak() << nf::available(NF_ENGINE_CPU);

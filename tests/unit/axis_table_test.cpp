@@ -1,4 +1,4 @@
-// One axis of a plan: hulls, pieces and spans, on hand-made intervals that no neighborhood may ever have.
+// One axis of a plan: hulls, pieces, runs and spans, on hand-made intervals that no neighborhood may ever have.
 #include "plan/axis_table.h"
 
 #include <gtest/gtest.h>
@@ -23,9 +23,41 @@ AxisRequest request_of(std::vector<Interval> intervals, int64_t far, bool wraps 
 }
 
 std::vector<int64_t> split(int64_t size, int64_t common_begin, int64_t common_end, int64_t far_extent) {
+  std::vector<EqualPieces> pieces;
+  split_evenly(size, common_begin, common_end, far_extent, pieces);
+  EXPECT_LE(pieces.size(), 6U);
   std::vector<int64_t> sizes;
-  split_evenly(size, common_begin, common_end, far_extent, sizes);
+  for (const EqualPieces& equal : pieces) sizes.insert(sizes.end(), static_cast<size_t>(equal.count), equal.size);
   return sizes;
+}
+
+// The runs of a tile, cut into their pieces.
+struct TestStep {
+  Piece piece;
+  bool full = false;
+  std::vector<Span> spans;  // [tile size]
+};
+std::vector<TestStep> steps_of(const AxisTable& table, const AxisTile& tile) {
+  std::vector<TestStep> steps;
+  int64_t visited = 0;
+  for (int32_t r = tile.first_run; r < tile.first_run + tile.runs; ++r) {
+    const AxisRun& run = table.runs[static_cast<size_t>(r)];
+    const Span* spans = table.spans.data() + run.spans;
+    EXPECT_GE(run.count, 1);
+    for (Piece piece = run.first; piece.first < run.first.first + run.count * run.first.size;
+         piece.first += piece.size) {
+      steps.push_back({piece, run.full, {spans, spans + tile.size}});
+      visited += piece.size;
+    }
+  }
+  EXPECT_EQ(tile.steps, static_cast<int64_t>(steps.size()));
+  EXPECT_EQ(tile.visited, visited);
+  return steps;
+}
+// Of the only tile.
+std::vector<TestStep> steps_of(const AxisTable& table) {
+  EXPECT_EQ(table.tiles.size(), 1U);
+  return steps_of(table, table.tiles.at(0));
 }
 
 Status status_of(AxisRequest request) {
@@ -50,10 +82,11 @@ TEST(AxisTable, RefusesIntervalsThatBreakTheRules) {
 
 TEST(AxisTable, EmptyIntervalsStretchNoHull) {
   const AxisTable table = build_axis_table(request_of({{0, 0}, {4, 2}, {5, 2}, {9, 0}}, 10));
-  ASSERT_EQ(table.steps.size(), 1u);
-  EXPECT_EQ(table.steps[0].piece.first, 4);
-  EXPECT_EQ(table.steps[0].piece.size, 3);
-  EXPECT_FALSE(table.steps[0].full);
+  const std::vector<TestStep> steps = steps_of(table);
+  ASSERT_EQ(steps.size(), 1u);
+  EXPECT_EQ(steps[0].piece.first, 4);
+  EXPECT_EQ(steps[0].piece.size, 3);
+  EXPECT_FALSE(steps[0].full);
   EXPECT_EQ(table.spans, (std::vector<Span>{{0, 0}, {0, 2}, {1, 3}, {0, 0}}));
 }
 
@@ -61,16 +94,17 @@ TEST(AxisTable, ATileThatSeesNothingHasNoSteps) {
   const AxisTable table = build_axis_table(request_of({{3, 0}, {3, 0}}, 10));
   ASSERT_EQ(table.tiles.size(), 1u);
   EXPECT_EQ(table.tiles[0].steps, 0);
-  EXPECT_TRUE(table.steps.empty());
+  EXPECT_TRUE(table.runs.empty());
 }
 
 TEST(AxisTable, DropsPiecesThatNobodySees) {
   AxisRequest request = request_of({{0, 2}, {8, 2}}, 10);
   request.far_extent = 2;
   const AxisTable table = build_axis_table(std::move(request));
-  ASSERT_EQ(table.steps.size(), 2u);
-  EXPECT_EQ(table.steps[0].piece.first, 0);
-  EXPECT_EQ(table.steps[1].piece.first, 8);
+  const std::vector<TestStep> steps = steps_of(table);
+  ASSERT_EQ(steps.size(), 2u);
+  EXPECT_EQ(steps[0].piece.first, 0);
+  EXPECT_EQ(steps[1].piece.first, 8);
   EXPECT_EQ(table.tiles[0].steps, 2);
 }
 
@@ -96,10 +130,39 @@ TEST(AxisTable, EqualSpansAreStoredOnce) {
   EXPECT_EQ(table.spans.size(), 3u * 8u);  // the first tile's, the last one's, and all others'
 }
 
+// A window of 16384 pieces has four cuts: where the first and the last query's begin and end.
+TEST(AxisTable, WideWindowsAreAFewRuns) {
+  std::vector<Interval> intervals;
+  for (int64_t x = 0; x < 64; ++x) intervals.push_back({5 + x, int64_t{1} << 20});
+  AxisRequest request = request_of(intervals, int64_t{1} << 21);
+  request.near_extent = 32;
+  request.far_extent = 64;
+  const AxisTable table = build_axis_table(std::move(request));
+  ASSERT_EQ(table.tiles.size(), 2u);
+  for (const AxisTile& tile : table.tiles) {
+    EXPECT_LE(tile.runs, 4);
+    EXPECT_EQ(tile.steps, (int64_t{1} << 14) + 1);
+    EXPECT_EQ(tile.visited, (int64_t{1} << 20) + 31);
+  }
+  EXPECT_LE(table.spans.size(), 4U * 32U);
+}
+
+// No interval begins or ends in the middle of this hull, yet one near token sees nothing of it.
+TEST(AxisTable, PiecesThatSomeSeeWholeAreARun) {
+  AxisRequest request = request_of({{0, 1000}, {0, 1000}, {1000, 0}}, 1000);
+  request.far_extent = 10;
+  const AxisTable table = build_axis_table(std::move(request));
+  ASSERT_EQ(table.runs.size(), 1u);
+  EXPECT_EQ(table.runs[0].count, 100);
+  EXPECT_FALSE(table.runs[0].full);
+  EXPECT_EQ(table.spans, (std::vector<Span>{{0, 10}, {0, 10}, {0, 0}}));
+}
+
 TEST(AxisTable, AClippedHullHasTwoEnds) {
   const AxisTable table = build_axis_table(request_of({{-2, 5}, {0, 5}, {2, 5}}, 6, true));
-  ASSERT_EQ(table.steps.size(), 1u);
-  EXPECT_EQ(table.steps[0].piece.size, 6);
+  const std::vector<TestStep> steps = steps_of(table);
+  ASSERT_EQ(steps.size(), 1u);
+  EXPECT_EQ(steps[0].piece.size, 6);
   EXPECT_EQ(table.spans, (std::vector<Span>{{4, 3}, {0, 5}, {2, 1}}));
 }
 
@@ -107,12 +170,13 @@ TEST(AxisTable, KeptLapsRepeatFarTokens) {
   AxisRequest request = request_of({{-2, 5}, {0, 5}, {2, 5}}, 6, true);
   request.keep_laps = true;
   const AxisTable table = build_axis_table(std::move(request));
-  ASSERT_EQ(table.steps.size(), 3u);
-  EXPECT_EQ(table.steps[0].piece.first, 4);
-  EXPECT_EQ(table.steps[0].piece.lap, -1);
-  EXPECT_EQ(table.steps[1].piece.size, 6);
-  EXPECT_EQ(table.steps[2].piece.size, 1);
-  EXPECT_EQ(table.steps[2].piece.lap, 1);
+  const std::vector<TestStep> steps = steps_of(table);
+  ASSERT_EQ(steps.size(), 3u);
+  EXPECT_EQ(steps[0].piece.first, 4);
+  EXPECT_EQ(steps[0].piece.lap, -1);
+  EXPECT_EQ(steps[1].piece.size, 6);
+  EXPECT_EQ(steps[2].piece.size, 1);
+  EXPECT_EQ(steps[2].piece.lap, 1);
 }
 
 TEST(AxisTable, LargestExtentsMeanTheWholeAxis) {
@@ -122,8 +186,9 @@ TEST(AxisTable, LargestExtentsMeanTheWholeAxis) {
   const AxisTable table = build_axis_table(std::move(request));
   ASSERT_EQ(table.tiles.size(), 1u);
   EXPECT_EQ(table.tiles[0].size, 3);
-  ASSERT_EQ(table.steps.size(), 1u);
-  EXPECT_TRUE(table.steps[0].full);
+  const std::vector<TestStep> steps = steps_of(table);
+  ASSERT_EQ(steps.size(), 1u);
+  EXPECT_TRUE(steps[0].full);
 }
 
 TEST(SplitEvenly, Examples) {
@@ -198,13 +263,13 @@ TEST(AxisTable, RandomIntervalsAreSeenExactlyOnce) {
     for (const AxisTile& tile : table.tiles) {
       ASSERT_EQ(tile.begin, next);
       next += tile.size;
+      const std::vector<TestStep> steps = steps_of(table, tile);
       for (int64_t t = 0; t < tile.size; ++t) {
         const Interval interval = table.intervals[static_cast<size_t>(tile.begin + t)];
         std::vector<int> expected(static_cast<size_t>(far), 0), seen = expected;
         for (int64_t y = interval.start; y < interval.end(); ++y) ++expected[static_cast<size_t>(floor_mod(y, far))];
-        for (int32_t s = tile.first_step; s < tile.first_step + tile.steps; ++s) {
-          const AxisStep& step = table.steps[static_cast<size_t>(s)];
-          const Span span = table.spans[static_cast<size_t>(step.spans + t)];
+        for (const TestStep& step : steps) {
+          const Span span = step.spans[static_cast<size_t>(t)];
           ASSERT_TRUE(!step.full || (span.low == 0 && span.high == step.piece.size));
           for (int64_t j = 0; j < step.piece.size; ++j) {
             if (!span.contains(j)) continue;

@@ -14,12 +14,7 @@ std::vector<double> tile_costs(const Plan& plan) {
   for (int64_t i = 0; i < plan.tile_count(); ++i) {
     const Tile tile = plan.tile(i);
     double keys = 1;
-    for (int a = 0; a < plan.rank(); ++a) {
-      int64_t sum = 0;
-      for (int32_t s = 0; s < tile.axes[a]->steps; ++s)
-        sum += tile.tables[a]->steps[static_cast<size_t>(tile.axes[a]->first_step + s)].piece.size;
-      keys *= static_cast<double>(sum);
-    }
+    for (int a = 0; a < plan.rank(); ++a) keys *= static_cast<double>(tile.axes[a]->visited);
     costs[static_cast<size_t>(i)] = keys + 1;
   }
   return costs;

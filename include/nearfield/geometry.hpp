@@ -1,0 +1,71 @@
+// Which keys the queries of a grid see: nearfield.h's section "geometry" in C++. Include nearfield.hpp.
+//
+//   const auto pattern = nearfield::neighborhood({3, 3});
+//   const auto seen = nearfield::windows(pattern, {4, 6}, 0, 24);
+//   seen.keys[13 * seen.slots + 4];  // the token in slot 4 of query 13's window
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "nearfield/nearfield.h"
+#include "nearfield/tensor.hpp"
+
+namespace nearfield {
+
+namespace detail {
+// The pattern's rank tells the C ABI how long a list is. What is wrong with the rank itself, it says.
+inline const int64_t* axes_of(const nf_pattern* pattern, ListOf<int64_t> values, const char* name) {
+  if (pattern != nullptr && values.size() != static_cast<size_t>(pattern->rank))
+    refuse(std::string(name) + ": has " + std::to_string(values.size()) + " values: must have one for each of the " +
+           std::to_string(pattern->rank) + " axes");
+  return values.data();
+}
+}  // namespace detail
+
+// Keys of the longest window on each axis. See nf_window_slots.
+inline std::vector<int64_t> window_slots(const nf_pattern* pattern, ListOf<int64_t> grid) {
+  int64_t slots[NF_MAX_GRID_RANK] = {};
+  detail::check(nf_window_slots(pattern, detail::axes_of(pattern, grid, "grid"), slots));
+  return {slots, slots + grid.size()};
+}
+
+struct Windows {
+  int64_t slots = 0;                      // of a query
+  std::vector<int64_t> keys, bias_index;  // [queries][slots], -1 in slots that are not filled
+};
+
+// The windows of queries first to first + count - 1; bias_index only if asked for. See nf_windows.
+inline Windows windows(const nf_pattern* pattern, ListOf<int64_t> grid, int64_t first, int64_t count,
+                       bool with_bias_index = false) {
+  Windows result;
+  int64_t tokens = 1;
+  result.slots = 1;
+  for (const int64_t slots : window_slots(pattern, grid)) result.slots *= slots;
+  for (const int64_t length : grid) tokens *= length;
+  // A range of queries that do not exist gets no memory, and is refused before any is looked at.
+  const bool exist = first >= 0 && count >= 0 && first <= tokens && count <= tokens - first;
+  const auto entries = exist ? static_cast<size_t>(count) * static_cast<size_t>(result.slots) : size_t{0};
+  result.keys.resize(entries);
+  if (with_bias_index) result.bias_index.resize(entries);
+  detail::check(nf_windows(pattern, grid.data(), first, count, result.keys.data(),
+                           with_bias_index ? result.bias_index.data() : nullptr));
+  return result;
+}
+
+// The steps of a plan with tiles of at most `tile` queries and steps of at most `step` keys. See nf_plan_steps.
+inline std::vector<nf_plan_step> plan_steps(const nf_pattern* pattern, ListOf<int64_t> grid, ListOf<int64_t> tile,
+                                            ListOf<int64_t> step) {
+  const auto* const lengths = detail::axes_of(pattern, grid, "grid");
+  const auto* const queries = detail::axes_of(pattern, tile, "tile");
+  const auto* const keys = detail::axes_of(pattern, step, "step");
+  int64_t count = 0;
+  detail::check(nf_plan_steps(pattern, lengths, queries, keys, 0, nullptr, &count));
+  std::vector<nf_plan_step> steps(static_cast<size_t>(count));
+  detail::check(nf_plan_steps(pattern, lengths, queries, keys, count, steps.data(), &count));
+  return steps;
+}
+
+}  // namespace nearfield

@@ -1,0 +1,77 @@
+// The C ABI's geometry: windows and plans, written into the caller's arrays.
+#include <algorithm>
+#include <vector>
+
+#include "api_guard.h"
+#include "dispatch/geometry_rules.h"
+#include "nearfield/nearfield.h"
+#include "pattern/windows.h"
+#include "plan/plan.h"
+
+namespace core = nearfield::core;
+using core::guarded, core::require;
+
+namespace {
+
+nf_plan_step record_of(const core::Plan& plan, int64_t index, const core::Tile& tile, const core::Step& step) {
+  nf_plan_step record = {};
+  record.tile = index;
+  std::fill_n(record.query_size, NF_MAX_GRID_RANK, 1);
+  std::fill_n(record.key_size, NF_MAX_GRID_RANK, 1);
+  for (int a = 0; a < plan.rank(); ++a) {
+    record.query_first[a] = tile.begin(a);
+    record.query_size[a] = tile.size(a);
+    record.key_first[a] = step.pieces[a].first;
+    record.key_size[a] = step.pieces[a].size;
+    record.residue[a] = tile.residue[a];
+  }
+  record.pairs = plan.useful_pairs(tile, step);
+  record.full = step.full ? 1 : 0;
+  return record;
+}
+
+void write_steps(const core::Plan& plan, int64_t capacity, nf_plan_step* records) {
+  std::vector<core::Step> steps;
+  for (int64_t index = 0; index < plan.tile_count() && capacity > 0; ++index) {
+    const core::Tile tile = plan.tile(index);
+    plan.expand(tile, steps);
+    for (const core::Step& step : steps) {
+      if (capacity-- == 0) return;
+      *records++ = record_of(plan, index, tile, step);
+    }
+  }
+}
+
+}  // namespace
+
+nf_status nf_window_slots(const nf_pattern* pattern, const int64_t* grid, int64_t* slots) {
+  return guarded([&] {
+    const core::Pattern on_grid = core::validate_on_grid(pattern, grid);
+    require(slots, "slots");
+    int64_t all[NF_MAX_GRID_RANK];
+    core::window_slots(on_grid, all);
+    std::copy_n(all, on_grid.rank, slots);
+  });
+}
+
+nf_status nf_windows(const nf_pattern* pattern, const int64_t* grid, int64_t first, int64_t count, int64_t* keys,
+                     int64_t* bias_index) {
+  return guarded([&] {
+    const core::Pattern on_grid = core::validate_on_grid(pattern, grid);
+    core::check_windows(on_grid, first, count, keys, bias_index);
+    core::write_windows(on_grid, first, count, keys, bias_index);
+  });
+}
+
+nf_status nf_plan_steps(const nf_pattern* pattern, const int64_t* grid, const int64_t* tile, const int64_t* step,
+                        int64_t capacity, nf_plan_step* steps, int64_t* count) {
+  return guarded([&] {
+    const core::Pattern on_grid = core::validate_on_grid(pattern, grid);
+    if (capacity < 0) core::invalid_argument("capacity=", capacity, ": must be at least 0");
+    if (capacity > 0) require(steps, "steps");
+    require(count, "count");
+    const core::Plan plan = core::validate_plan(on_grid, tile, step);
+    write_steps(plan, capacity, steps);
+    *count = plan.statistics().full_steps + plan.statistics().masked_steps;
+  });
+}

@@ -1,0 +1,96 @@
+#include "pattern/windows.h"
+
+#include <cstddef>
+#include <variant>
+#include <vector>
+
+namespace nearfield::core {
+namespace {
+
+constexpr int64_t kAbsent = -1;
+
+struct AxisSlot {
+  int64_t key = kAbsent;  // token of the axis
+  int64_t bias = 0;       // entry along the axis
+};
+
+// The slots of one query token of an axis.
+template <class Rule>
+void fill_axis(const Rule& rule, int64_t token, std::vector<AxisSlot>& slots) {
+  const int64_t residue = token % rule.dilation, x = token / rule.dilation;
+  const int64_t n = ceil_div(rule.keys - residue, rule.dilation);
+  const Interval window = rule.keys_of(n, x);
+  for (int64_t j = 0; j < static_cast<int64_t>(slots.size()); ++j) {
+    AxisSlot& slot = slots[static_cast<size_t>(j)];
+    slot = {};
+    if (j >= window.length) continue;
+    // A whole class begins with its key 0, which un-reduced intervals hold somewhere in their middle.
+    const int64_t y = window.start + (window.length == n ? floor_mod(j - window.start, n) : j);
+    slot = {floor_mod(y, n) * rule.dilation + residue, y - x + rule.kernel_size - 1};
+  }
+}
+
+// What rows are made of, on all three axes; those beyond the rank have one token and one slot.
+struct Axes {
+  std::vector<AxisSlot> slots[kMaxGridRank];
+  int64_t tokens[kMaxGridRank] = {1, 1, 1};
+  int64_t entries[kMaxGridRank] = {1, 1, 1};  // of a bias table
+};
+
+void write_row(const Axes& axes, int64_t* keys, int64_t* bias_index) {
+  int64_t slot = 0;
+  for (const AxisSlot& s0 : axes.slots[0]) {
+    for (const AxisSlot& s1 : axes.slots[1]) {
+      for (const AxisSlot& s2 : axes.slots[2]) {
+        const bool is_seen = s0.key >= 0 && s1.key >= 0 && s2.key >= 0;
+        keys[slot] = is_seen ? (s0.key * axes.tokens[1] + s1.key) * axes.tokens[2] + s2.key : kAbsent;
+        if (bias_index != nullptr)
+          bias_index[slot] = is_seen ? (s0.bias * axes.entries[1] + s1.bias) * axes.entries[2] + s2.bias : kAbsent;
+        ++slot;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void window_slots(const Pattern& pattern, int64_t (&slots)[kMaxGridRank]) {
+  for (int a = 0; a < kMaxGridRank; ++a) {
+    slots[a] = 1;
+    if (a >= pattern.rank) continue;
+    std::visit(
+        [&](const auto& rule) {
+          const int64_t n = ceil_div(rule.keys, rule.dilation);  // of the longest class, and a shorter one is of n - 1
+          slots[a] = max_of(rule.longest_window(n), rule.longest_window(max_of(n - 1, 0)));
+        },
+        pattern.axes[a]);
+  }
+}
+
+void write_windows(const Pattern& pattern, int64_t first, int64_t count, int64_t* keys, int64_t* bias_index) {
+  Axes axes;
+  int64_t slots[kMaxGridRank];
+  window_slots(pattern, slots);
+  int64_t row = 1;
+  for (int a = 0; a < kMaxGridRank; ++a) {
+    row *= slots[a];
+    axes.slots[a].assign(static_cast<size_t>(slots[a]), {0, 0});
+    if (a >= pattern.rank) continue;
+    std::visit(
+        [&](const auto& rule) {
+          axes.tokens[a] = rule.keys;
+          if (bias_index != nullptr) axes.entries[a] = 2 * rule.kernel_size - 1;
+        },
+        pattern.axes[a]);
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    int64_t rest = first + i;
+    for (int a = pattern.rank - 1; a >= 0; --a) {
+      std::visit([&](const auto& rule) { fill_axis(rule, rest % rule.queries, axes.slots[a]); }, pattern.axes[a]);
+      rest /= axes.tokens[a];
+    }
+    write_row(axes, keys + i * row, bias_index == nullptr ? nullptr : bias_index + i * row);
+  }
+}
+
+}  // namespace nearfield::core

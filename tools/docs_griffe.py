@@ -22,7 +22,7 @@ class PlainDocstrings(griffe.Extension):
             return
         obj.docstring.value = as_markdown(obj.docstring.value)
         if obj.is_function:
-            sections = obj.docstring.parse("numpy", warn_unknown_params=False)
+            sections = obj.docstring.parse("numpy", warn_unknown_params=False, warn_missing_types=False)
             for section in sections:
                 if section.kind is PARAMETERS:
                     with_own_types(obj, section.value)

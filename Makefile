@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 export CTEST_PARALLEL_LEVEL := $(JOBS)
 
-.PHONY: help build demo train-demo test test-long bench docs lint format asan tsan clean
+.PHONY: help build demo train-demo test test-python test-long bench docs lint format asan tsan clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -17,11 +17,12 @@ build: ## build the library and the program, at build/nearfield
 	@cmake --build --preset release
 	@echo 'Built build/nearfield; `build/nearfield --help` shows what it does.'
 
-demo: ## clean a noisy photograph with local attention; pictures in demo-output/
-	@tools/setup.sh demo
+demo: ## clean a noisy photograph, then train a classifier from Python; pictures in demo-output/
+	@tools/setup.sh demo python
 	@$(call configure,release,-DNEARFIELD_BUILD_TESTS=OFF)
-	@cmake --build --preset release --target nearfield_denoise
+	@cmake --build --preset release --target nearfield nearfield_denoise
 	@examples/denoise/demo.sh
+	@examples/digits/demo.sh
 
 train-demo: ## learn a better filter through forward and backward, in a minute; pictures in demo-output/train/
 	@tools/setup.sh demo
@@ -29,12 +30,17 @@ train-demo: ## learn a better filter through forward and backward, in a minute; 
 	@cmake --build --preset release --target nearfield_train
 	@examples/train/demo.sh
 
-test: ## build everything and run every test: about five minutes on two cores
-	@tools/setup.sh test
+test: ## build everything and run every test: about ten minutes on two cores
+	@tools/setup.sh test python
 	@$(call configure,release,-DNEARFIELD_BUILD_TESTS=ON)
 	@cmake --build --preset release
 	@ctest --preset release
+	@tools/test_python.sh
 	@echo 'All tests passed.'
+
+test-python: build ## build the wheel and test the Python package and the documentation
+	@tools/setup.sh python
+	@tools/test_python.sh
 
 test-long: export NEARFIELD_PROPERTY_CASES ?= 200000
 test-long: ## the same with many more random cases
@@ -46,7 +52,7 @@ bench: build ## measure this machine
 docs: ## build the documentation site, strictly, into build/site
 	@tools/setup.sh docs
 	@$(call configure,release,-DNEARFIELD_BUILD_TESTS=OFF)
-	@cmake --build --preset release --target nearfield
+	@cmake --build --preset release --target libnearfield.so
 	@PYTHONPATH=python NEARFIELD_LIBRARY=build/src/libnearfield.so .venv/bin/python -m mkdocs build --strict
 	@echo 'Built build/site/index.html.'
 

@@ -75,8 +75,8 @@ def words_of(name: str, array: Array) -> _abi.TensorWords:
     if array.ndim > _abi.MAX_DIMS:
         raise ArgumentError(f"{name}: shape {array.shape}: has more than {_abi.MAX_DIMS} dimensions")
     code, size = _dtype(name, array), array.dtype.itemsize
-    # Of a dimension of length 1 any stride will do, whatever its bytes.
-    strides = [stride // size for stride in array.strides]
+    # Of a dimension of length 1 any stride will do, whatever its bytes; numpy's own of an empty array are 0.
+    strides = [stride // size for stride in array.strides] if array.size else [1] * array.ndim
     return _abi.tensor_words(array.ctypes.data, code, array.shape, strides)
 
 
@@ -100,15 +100,21 @@ def _given(name: str, array: Any) -> Array:
     return readable(name, array)
 
 
-def _prepare(arrays: Arrays, softcap: float) -> tuple[Arrays, list[_abi.TensorWords], _abi.Modifiers]:
+class _Ready(NamedTuple):
+    arrays: Arrays  # keeps copies alive
+    inputs: tuple[_abi.TensorWords, _abi.TensorWords, _abi.TensorWords]
+    modifiers: _abi.Modifiers
+
+
+def _prepare(arrays: Arrays, softcap: float) -> _Ready:
     ready = tuple(_checked(name, array) for name, array in zip(_NAMES, arrays, strict=True))
-    words = [None if a is None else words_of(name, a) for name, a in zip(_NAMES, ready, strict=True)]
-    return ready, [each for each in words[:3] if each is not None], _abi.Modifiers(*words[3:], softcap=softcap)
+    words: list[Any] = [None if a is None else words_of(name, a) for name, a in zip(_NAMES, ready, strict=True)]
+    return _Ready(ready, (words[0], words[1], words[2]), _abi.Modifiers._make([*words[3:], softcap]))
 
 
 def attend(arrays: Arrays, settings: Settings, with_logsumexp: bool) -> tuple[Array, Array | None]:
     """out (batch, *grid, heads, head_dim_v) and, if asked for, logsumexp (batch, *grid, heads)."""
-    ready, words, modifiers = _prepare(arrays, settings.softcap)
+    ready, inputs, modifiers = _prepare(arrays, settings.softcap)
     query, value = ready[0], ready[2]
     assert query is not None and value is not None
     if query.ndim < 1 or value.ndim < 1:
@@ -117,7 +123,7 @@ def attend(arrays: Arrays, settings: Settings, with_logsumexp: bool) -> tuple[Ar
     logsumexp = np.empty(query.shape[:-1], scalar_type(query)) if with_logsumexp else None
     _abi.forward(
         settings.pattern,
-        *words,
+        *inputs,
         words_of("out", out),
         None if logsumexp is None else words_of("logsumexp", logsumexp),
         modifiers,
@@ -153,7 +159,7 @@ def backward(
     wanted: tuple[bool, ...],
 ) -> Gradients:
     """The gradients that are wanted."""
-    ready, words, modifiers = _prepare(arrays, settings.softcap)
+    ready, inputs, modifiers = _prepare(arrays, settings.softcap)
     sources = (*ready[:5], *ready[6:])
     targets = [
         np.empty(source.shape, source.dtype) if want and source is not None else None
@@ -163,7 +169,7 @@ def backward(
     _abi.backward(
         settings.pattern,
         (
-            *words,
+            *inputs,
             words_of("out", out),
             words_of("logsumexp", logsumexp),
             words_of("dout", dout),

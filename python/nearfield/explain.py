@@ -124,7 +124,7 @@ def explain(
     rank = grid_rank(query)
     arrays = (query, key, value, additional_keys, additional_values, key_mask, key_weights, bias)
     names = ("query", "key", "value", "additional_keys", "additional_values", "key_mask", "key_weights", "bias")
-    words = [None if a is None else face.abstract(n, a) for n, a in zip(names, arrays, strict=True)]
+    words: list[Any] = [None if a is None else face.abstract(n, a) for n, a in zip(names, arrays, strict=True)]
     copies = tuple(
         f"{n}: its channels are not adjacent in memory"
         for n, a in zip(names, arrays, strict=True)
@@ -136,7 +136,7 @@ def explain(
         words[0],
         words[1],
         words[2],
-        _abi.Modifiers(*words[3:], softcap=softcap),
+        _abi.Modifiers._make([*words[3:], softcap]),
         _abi.Options(scale, engine_number, isa_number, kernel_number, threads or face.num_threads()),
         _wanted(words) if backward else None,
     )

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nearfield import _numpy
+from nearfield._errors import ArgumentError
 from nearfield._numpy import Array, Gradients
 from nearfield._options import option_words
 from nearfield.functional import grid_rank
@@ -84,7 +85,7 @@ def vjp(
     ) -> Gradients:
         unknown = set(wanted or ()) - set(Gradients._fields)
         if unknown:
-            raise _numpy.ArgumentError(f"wanted={wanted!r}: must be among {', '.join(Gradients._fields)}")
+            raise ArgumentError(f"wanted={wanted!r}: must be among {', '.join(Gradients._fields)}")
         chosen = tuple(wanted is None or name in wanted for name in Gradients._fields)
         return _numpy.backward(dout, dlogsumexp, out, logsumexp, arrays, settings, chosen)
 

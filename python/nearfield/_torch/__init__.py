@@ -18,22 +18,30 @@ is_tracing = torch.compiler.is_compiling
 _PLAIN = (Tensor, torch.nn.Parameter)
 _modes = torch._C._len_torch_dispatch_stack
 _transforms = torch._C._functorch.peek_interpreter_stack
+_jit_trace = torch._C._get_tracing_state  # torch.jit.trace records operators only, not what the library writes
 
 
 def attend(tensors: Tensors, settings: Settings, return_lse: bool) -> tuple[Tensor, Tensor | None]:
     """out and, if asked for or needed, logsumexp."""
     if torch.is_autocast_enabled("cpu"):
+        _check(tensors)
         tensors = _autocast(tensors)
     if torch.compiler.is_compiling():
         return _operator(tensors, settings)
     if _transforms() is not None or forward_ad._current_level >= 0:
-        return autograd.Traced.apply(settings, *tensors)  # type: ignore[no-any-return]
+        _check(tensors)
+        return autograd.Traced.apply(autograd.Fixed(settings), *tensors)  # type: ignore[no-any-return]
     plain, needs_grad = True, False
     for each in tensors:
-        if each is not None:
-            plain = plain and type(each) in _PLAIN and each.is_cpu
+        if each is None:
+            continue
+        if type(each) in _PLAIN:
+            plain = plain and each.is_cpu
             needs_grad = needs_grad or each.requires_grad
-    if _modes() or not plain:
+        else:
+            _check(tensors)
+            plain = False
+    if _modes() or not plain or _jit_trace() is not None:
         return _operator(tensors, settings)
     if needs_grad and torch.is_grad_enabled():
         query, key, value, a, b, c, d, e = tensors
@@ -43,6 +51,16 @@ def attend(tensors: Tensors, settings: Settings, return_lse: bool) -> tuple[Tens
             found = autograd.Eager.apply(settings, return_lse, *tensors)
         return found if return_lse else (found, None)
     return direct.forward(tensors, settings, return_lse)
+
+
+_NAMES = ("query", "key", "value", "additional_keys", "additional_values", "key_mask", "key_weights", "bias")
+
+
+def _check(tensors: Tensors) -> None:
+    """Tensors, all of them."""
+    for name, each in zip(_NAMES, tensors, strict=True):
+        if each is not None and not isinstance(each, Tensor):
+            raise TypeError(f"{name}: is a {type(each).__name__}: must be a torch.Tensor, as query is")
 
 
 def _operator(tensors: Tensors, settings: Settings) -> tuple[Tensor, Tensor]:
@@ -86,6 +104,6 @@ def merge(outs: Sequence[Tensor], logsumexps: Sequence[Tensor]) -> tuple[Tensor,
     merging.check(outs, logsumexps)
     if torch.compiler.is_compiling() or _transforms() is not None or _modes() or forward_ad._current_level >= 0:
         return merging.composed(outs, logsumexps)
-    if not all(type(each) in _PLAIN and each.is_cpu for each in (*outs, *logsumexps)):
+    if _jit_trace() is not None or not all(type(each) in _PLAIN and each.is_cpu for each in (*outs, *logsumexps)):
         return merging.composed(outs, logsumexps)
     return merging.Merge.apply(len(outs), *outs, *logsumexps)  # type: ignore[no-any-return]

@@ -22,6 +22,8 @@ from nearfield._torch.call import Settings
 _TENSORS = 3 + 5  # query, key, value and the modifiers' tensors
 _Grads = tuple["Tensor | None", ...]
 
+vjp: Any = torch.func.vjp  # its type says that it may return three values
+
 # The tensor arguments of every Function here, in this order, and for each the place of its gradient in GRADIENTS;
 # the mask has none.
 _GRADIENT_OF = (0, 1, 2, 3, 4, None, 5, 6)
@@ -45,7 +47,10 @@ class Eager(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, settings: Settings, with_logsumexp: bool, *tensors: Any) -> Any:
-        out, logsumexp = direct.forward(tensors if len(tensors) > 3 else (*tensors, *_NONE), settings, True)
+        if len(tensors) == 3:
+            out, logsumexp = direct.forward_unmodified(*tensors, settings, True)
+        else:
+            out, logsumexp = direct.forward(tensors, settings, True)
         ctx.save_for_backward(*tensors, out, logsumexp)
         ctx.settings = settings
         ctx.set_materialize_grads(False)
@@ -65,7 +70,7 @@ class Eager(torch.autograd.Function):
             needs += _FALSE
         wanted = _wanted(needs)
         if torch.is_grad_enabled() or torch._C._len_torch_dispatch_stack():
-            found = Backward.apply(ctx.settings, wanted, dout, dlogsumexp, out, logsumexp, *tensors)
+            found = Backward.apply(Fixed(ctx.settings, wanted), dout, dlogsumexp, out, logsumexp, *tensors)
         else:
             found = direct.backward(dout, dlogsumexp, out, logsumexp, tuple(tensors), ctx.settings, wanted)
         return (None, None, *_by_tensor(found)[:count])
@@ -76,8 +81,7 @@ _FALSE = (False,) * 5
 
 
 def _operator_backward(
-    settings: Settings,
-    wanted: tuple[bool, ...],
+    fixed: Fixed,
     dout: Tensor,
     dlogsumexp: Tensor | None,
     out: Tensor,
@@ -85,8 +89,9 @@ def _operator_backward(
     tensors: tuple[Tensor | None, ...],
 ) -> list[Tensor | None]:
     """The gradients in their order, None where not wanted."""
+    wanted = fixed.wanted
     found = torch.ops.nearfield.attention_backward(
-        dout, dlogsumexp, *tensors[:3], out, logsumexp, list(wanted), *tensors[3:], *ops.arguments_of(settings)
+        dout, dlogsumexp, *tensors[:3], out, logsumexp, list(wanted), *tensors[3:], *ops.arguments_of(fixed.settings)
     )
     sources = direct.sources_of(tensors)
     return [
@@ -94,18 +99,28 @@ def _operator_backward(
     ]
 
 
+class Fixed:
+    """What no transform may look into: functorch takes tuples apart."""
+
+    __slots__ = ("settings", "wanted")
+
+    def __init__(self, settings: Settings, wanted: tuple[bool, ...] = ()) -> None:
+        self.settings, self.wanted = settings, wanted
+
+
 class Traced(torch.autograd.Function):
-    """apply(settings, *tensors): out, logsumexp; under functorch's transforms."""
+    """apply(Fixed(settings), *tensors): out, logsumexp; under functorch's transforms."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(settings: Settings, *tensors: Tensor | None) -> Any:
-        return torch.ops.nearfield.attention(*tensors, *ops.arguments_of(settings))
+    def forward(fixed: Fixed, *tensors: Tensor | None) -> Any:
+        return torch.ops.nearfield.attention(*tensors, *ops.arguments_of(fixed.settings))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.settings, *tensors = inputs
+        fixed, *tensors = inputs
+        ctx.settings = fixed.settings
         ctx.save_for_backward(*tensors, *output)
         ctx.save_for_forward(*tensors)
         ctx.set_materialize_grads(False)
@@ -119,7 +134,7 @@ class Traced(torch.autograd.Function):
         if dout is None:
             dout = torch.zeros_like(out)
         wanted = _wanted(ctx.needs_input_grad[1:])
-        found = Backward.apply(ctx.settings, wanted, dout, dlogsumexp, out, logsumexp, *tensors)
+        found = Backward.apply(Fixed(ctx.settings, wanted), dout, dlogsumexp, out, logsumexp, *tensors)
         return (None, *_by_tensor(found))
 
     @staticmethod
@@ -134,12 +149,11 @@ class Traced(torch.autograd.Function):
                 full[place] = primal
             return composed.attention(tuple(full), ctx.settings)  # type: ignore[arg-type]
 
-        _, moved = torch.func.jvp(run, tuple(tensors[i] for i in moving), tuple(tangents[i] for i in moving))
-        return moved
+        return _push(run, tuple(tensors[i] for i in moving), tuple(tangents[i] for i in moving))
 
 
 class Backward(torch.autograd.Function):
-    """apply(settings, wanted, dout, dlogsumexp, out, logsumexp, *tensors): the gradients in their order.
+    """apply(Fixed(settings, wanted), dout, dlogsumexp, out, logsumexp, *tensors): the gradients in their order.
 
     As a function of dout, dlogsumexp and the tensors: out and logsumexp are functions of these, and only save work.
     """
@@ -148,19 +162,19 @@ class Backward(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        settings: Settings,
-        wanted: tuple[bool, ...],
+        fixed: Fixed,
         dout: Tensor,
         dlogsumexp: Tensor | None,
         out: Tensor,
         logsumexp: Tensor,
         *tensors: Tensor | None,
     ) -> Any:
-        return tuple(_operator_backward(settings, wanted, dout, dlogsumexp, out, logsumexp, tensors))
+        return tuple(_operator_backward(fixed, dout, dlogsumexp, out, logsumexp, tensors))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.settings, ctx.wanted, dout, dlogsumexp, _, _, *tensors = inputs
+        fixed, dout, dlogsumexp, _, _, *tensors = inputs
+        ctx.settings, ctx.wanted = fixed.settings, fixed.wanted
         ctx.save_for_backward(dout, dlogsumexp, *tensors)
         ctx.save_for_forward(dout, dlogsumexp, *tensors)
         ctx.set_materialize_grads(False)
@@ -172,10 +186,10 @@ class Backward(torch.autograd.Function):
         returned = [
             i for i, (want, each) in enumerate(zip(ctx.wanted, upstream, strict=True)) if want and each is not None
         ]
-        none: list[Tensor | None] = [None] * (6 + _TENSORS)
+        none: list[Tensor | None] = [None] * (5 + _TENSORS)
         if not returned:
             return tuple(none)
-        _, pull = torch.func.vjp(lambda *x: tuple(run(*x)[i] for i in returned), *primals)
+        _, pull = vjp(lambda *x: tuple(run(*x)[i] for i in returned), *primals)
         for place, gradient in zip(places, pull(tuple(upstream[i] for i in returned)), strict=True):
             none[place] = gradient
         return tuple(none)
@@ -188,8 +202,7 @@ class Backward(torch.autograd.Function):
             torch.zeros_like(primal) if tangents[place] is None else tangents[place]
             for primal, place in zip(primals, places, strict=True)
         )
-        _, result = torch.func.jvp(lambda *x: tuple(g for g in run(*x) if g is not None), primals, moved)
-        left = iter(result)
+        left = iter(_push(lambda *x: tuple(g for g in run(*x) if g is not None), primals, moved))
         return tuple(
             next(left) if want and source is not None else None
             for want, source in zip(ctx.wanted, direct.sources_of(ctx.saved_tensors[2:]), strict=True)
@@ -214,15 +227,24 @@ def _gradients_of(ctx: Any) -> tuple[Any, tuple[Tensor, ...], list[int]]:
                 mixed[place] = each
             return composed.attention(tuple(mixed), ctx.settings)  # type: ignore[arg-type]
 
-        (out, logsumexp), pull = torch.func.vjp(attend, *(tensors[i] for i in inputs))
+        (out, logsumexp), pull = vjp(attend, *(tensors[i] for i in inputs))
         found = pull((dout, torch.zeros_like(logsumexp) if dlogsumexp is None else dlogsumexp))
         gradients: list[Tensor | None] = [None] * len(direct.GRADIENTS)
         for place, gradient in zip(inputs, found, strict=True):
             gradients[_GRADIENT_OF[place]] = gradient  # type: ignore[index]
         return gradients
 
-    # Of Backward's arguments dout and dlogsumexp come third and fourth, the tensors after out and logsumexp.
-    return run, tuple(saved[i] for i in places), [i + 2 if i < 2 else i + 4 for i in places]
+    # Of Backward's arguments dout and dlogsumexp come second and third, the tensors after out and logsumexp.
+    return run, tuple(saved[i] for i in places), [i + 1 if i < 2 else i + 3 for i in places]
+
+
+def _push(run: Any, primals: Any, tangents: Any) -> tuple[Tensor, ...]:
+    """run's derivative along the tangents. Forward mode does not nest, so it is the transpose of the transpose: what
+    pulls back is linear in what it is given."""
+    results, pull = vjp(run, *primals)
+    _, push = vjp(lambda *upstream: pull(upstream), *(torch.zeros_like(each) for each in results))
+    moved: tuple[Tensor, ...] = push(tuple(tangents))
+    return moved
 
 
 def _is_wanted(wanted: tuple[bool, ...], tensor: int) -> bool:
@@ -241,7 +263,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> 
 def _operator_gradients(ctx: Any, dout: Tensor, dlogsumexp: Tensor) -> tuple[Any, ...]:
     *tensors, out, logsumexp = ctx.saved_tensors
     wanted = _wanted(ctx.needs_input_grad)
-    found = Backward.apply(ctx.settings, wanted, dout, dlogsumexp, out, logsumexp, *tensors)
+    found = Backward.apply(Fixed(ctx.settings, wanted), dout, dlogsumexp, out, logsumexp, *tensors)
     return (*_by_tensor(found), None, None, None, None)
 
 

@@ -37,7 +37,8 @@ def words_of(name: str, tensor: Tensor) -> TensorWords:
     sizes = tensor.shape
     if len(sizes) > _abi.MAX_DIMS:
         raise ArgumentError(f"{name}: shape {tuple(sizes)}: has more than {_abi.MAX_DIMS} dimensions")
-    return tensor_words(tensor.data_ptr(), dtype, sizes, tensor.stride())
+    # An empty tensor may have any strides, those of numpy's are 0.
+    return tensor_words(tensor.data_ptr(), dtype, sizes, tensor.stride() if tensor.numel() else (1,) * len(sizes))
 
 
 def wrong_dtype(name: str, tensor: Tensor) -> str:
@@ -57,7 +58,7 @@ def readable(tensor: Tensor) -> Tensor:
     """The tensor itself if its channels are adjacent and its bits are its values, else a copy."""
     if tensor.is_neg():
         tensor = tensor.resolve_neg()
-    if tensor.stride(-1) != 1 and tensor.size(-1) != 1:
+    if tensor.stride(-1) != 1 and tensor.size(-1) != 1 and tensor.layout is torch.strided:
         return tensor.contiguous()
     return tensor
 
@@ -114,11 +115,11 @@ def _modifiers(tensors: Tensors, softcap: float) -> tuple[_abi.Modifiers, object
 
 
 class _Known(threading.local):
-    """What this thread's earlier calls packed. Small attentions come by the thousand with the same shapes: packing costs
-    more than the library's own work on them. [(settings, shapes, strides, dtypes)] -> packed call."""
+    """What this thread's earlier calls packed, by all that decides it, beside tensors like whose results are made. Small
+    attentions come by the thousand with the same shapes, and packing costs more than the library's own work on them."""
 
     def __init__(self) -> None:
-        self.calls: dict[object, _abi.PackedForward] = {}
+        self.calls: dict[object, tuple[_abi.PackedForward, Tensor | None, Tensor | None]] = {}
 
 
 _known = _Known()
@@ -129,14 +130,14 @@ def forward(tensors: Tensors, settings: Settings, with_logsumexp: bool) -> tuple
     """out (batch, *grid, heads, head_dim_v) and, if asked for, logsumexp (batch, *grid, heads)."""
     query, key, value, a, b, c, d, e = tensors
     if a is None and b is None and c is None and d is None and e is None:
-        return _forward_unmodified(query, key, value, settings, with_logsumexp)
+        return forward_unmodified(query, key, value, settings, with_logsumexp)
     return _forward(tensors, settings, with_logsumexp)
 
 
-def _forward_unmodified(
+def forward_unmodified(
     query: Tensor, key: Tensor, value: Tensor, settings: Settings, with_logsumexp: bool
 ) -> tuple[Tensor, Tensor | None]:
-    known = _known.calls
+    """The same without any modifier's tensor."""
     what = (
         settings,
         with_logsumexp,
@@ -151,55 +152,46 @@ def _forward_unmodified(
         value.shape,
         value.stride(),
     )
-    packed = known.get(what)
-    if packed is None:
-        if readable(query) is not query or readable(key) is not key or readable(value) is not value:
-            return _forward((query, key, value, None, None, None, None, None), settings, with_logsumexp)
-        out, logsumexp = _empty_results(query, value, with_logsumexp)
-        packed = _abi.PackedForward(
-            settings.pattern,
-            (words_of("query", query), words_of("key", key), words_of("value", value)),
-            words_of("out", out),
-            None if logsumexp is None else words_of("logsumexp", logsumexp),
-            _abi.Modifiers(softcap=settings.softcap),
-            options_of(settings),
-        )
-        if len(known) >= _MOST_KNOWN:
-            known.clear()
-        known[what] = packed
-    elif query.is_neg() or key.is_neg() or value.is_neg():
-        return _forward((query, key, value, None, None, None, None, None), settings, with_logsumexp)
-    else:
-        out, logsumexp = _empty_results(query, value, with_logsumexp)
-    packed.run(
-        query.data_ptr(),
-        key.data_ptr(),
-        value.data_ptr(),
-        out.data_ptr(),
-        0 if logsumexp is None else logsumexp.data_ptr(),
-    )
+    known = _known.calls.get(what)
+    if known is None or query.is_neg() or key.is_neg() or value.is_neg():
+        return _forward((query, key, value, None, None, None, None, None), settings, with_logsumexp, what)
+    packed, like_out, like_logsumexp = known
+    out = torch.empty_like(query if like_out is None else like_out)
+    if like_logsumexp is None:
+        packed.run(query.data_ptr(), key.data_ptr(), value.data_ptr(), out.data_ptr(), 0)
+        return out, None
+    logsumexp = torch.empty_like(like_logsumexp)
+    packed.run(query.data_ptr(), key.data_ptr(), value.data_ptr(), out.data_ptr(), logsumexp.data_ptr())
     return out, logsumexp
 
 
-def _empty_results(query: Tensor, value: Tensor, with_logsumexp: bool) -> tuple[Tensor, Tensor | None]:
-    logsumexp = torch.empty(query.shape[:-1], dtype=scalar_type(query)) if with_logsumexp else None
-    return empty_out(query, value), logsumexp
+def _like(tensor: Tensor) -> Tensor:
+    """A tensor of one element that empty_like takes for a dense one of this shape."""
+    return torch.empty(1, dtype=tensor.dtype).expand(tensor.shape)
 
 
-def _forward(tensors: Tensors, settings: Settings, with_logsumexp: bool) -> tuple[Tensor, Tensor | None]:
+def _forward(
+    tensors: Tensors, settings: Settings, with_logsumexp: bool, remember: object = None
+) -> tuple[Tensor, Tensor | None]:
     query, key, value = readable(tensors[0]), readable(tensors[1]), readable(tensors[2])
     modifiers, alive = _modifiers(tensors, settings.softcap)
     words = (words_of("query", query), words_of("key", key), words_of("value", value))
-    out, logsumexp = _empty_results(query, value, with_logsumexp)
-    _abi.forward(
-        settings.pattern,
-        *words,
+    out = empty_out(query, value)
+    logsumexp = torch.empty(query.shape[:-1], dtype=scalar_type(query)) if with_logsumexp else None
+    rest = (
         words_of("out", out),
         None if logsumexp is None else words_of("logsumexp", logsumexp),
         modifiers,
         options_of(settings),
     )
+    _abi.forward(settings.pattern, *words, *rest)
     del alive
+    if remember is not None and query is tensors[0] and key is tensors[1] and value is tensors[2]:
+        if len(_known.calls) >= _MOST_KNOWN:
+            _known.calls.clear()
+        like_out = None if value.shape[-1] == query.shape[-1] else _like(out)
+        like_logsumexp = None if logsumexp is None else _like(logsumexp)
+        _known.calls[remember] = (_abi.PackedForward(settings.pattern, words, *rest), like_out, like_logsumexp)
     return out, logsumexp
 
 

@@ -72,13 +72,16 @@ class Merge(torch.autograd.Function):
         return (None, *targets)
 
 
+vjp: Any = torch.func.vjp  # its type says that it may return three values
+
+
 def _composed_backward(
     tensors: Sequence[Tensor], count: int, dout: Tensor, dlogsumexp: Tensor | None
 ) -> tuple[Tensor, ...]:
     def run(*parts: Tensor) -> tuple[Tensor, Tensor]:
         return composed(parts[:count], parts[count:])
 
-    (_, logsumexp), pull = torch.func.vjp(run, *tensors)
+    (_, logsumexp), pull = vjp(run, *tensors)
     found: tuple[Tensor, ...] = pull((dout, torch.zeros_like(logsumexp) if dlogsumexp is None else dlogsumexp))
     return found
 

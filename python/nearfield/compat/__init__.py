@@ -1,0 +1,1 @@
+"""Other libraries' interfaces on top of nearfield: `from nearfield.compat import natten`. They need torch."""

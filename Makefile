@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 export CTEST_PARALLEL_LEVEL := $(JOBS)
 
-.PHONY: help build demo train-demo test test-python test-long bench lint format asan tsan clean
+.PHONY: help build demo train-demo test test-python test-long bench docs lint format asan tsan clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -38,7 +38,7 @@ test: ## build everything and run every test: about ten minutes on two cores
 	@tools/test_python.sh
 	@echo 'All tests passed.'
 
-test-python: ## build the wheel and test the Python package alone
+test-python: build ## build the wheel and test the Python package and the documentation
 	@tools/setup.sh python
 	@tools/test_python.sh
 
@@ -48,6 +48,13 @@ test-long: ## the same with many more random cases
 
 bench: build ## measure this machine
 	@build/nearfield bench
+
+docs: ## build the documentation site, strictly, into build/site
+	@tools/setup.sh docs
+	@$(call configure,release,-DNEARFIELD_BUILD_TESTS=OFF)
+	@cmake --build --preset release --target libnearfield.so
+	@PYTHONPATH=python NEARFIELD_LIBRARY=build/src/libnearfield.so .venv/bin/python -m mkdocs build --strict
+	@echo 'Built build/site/index.html.'
 
 lint: ## check formatting, shell scripts, Python and the layers
 	@tools/setup.sh lint

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings what a make target needs and this machine lacks: Debian packages through apt-get, Python packages into .venv.
-#   tools/setup.sh build|test|demo|python|lint ...
+#   tools/setup.sh build|test|demo|docs|python|lint ...
 # Says nothing, in well under two seconds, when all is there. May be interrupted at any point and run again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -18,8 +18,8 @@ build       libzip-dev
 build       nlohmann-json3-dev
 build       pkgconf           pkg-config --version
 test        libgtest-dev
-demo,lint,python python3      python3 --version
-demo,lint,python python3-venv python3 -c "import ensurepip"
+demo,docs,lint,python python3      python3 --version
+demo,docs,lint,python python3-venv python3 -c "import ensurepip"
 python      binutils          readelf --version
 lint        clang-format      clang-format --version
 lint        shellcheck        shellcheck --version
@@ -35,11 +35,11 @@ profiles=''
 for profile in "$@"; do
   case $profile in
     build | lint) profiles+=" $profile" ;;
-    test | demo | python) profiles+=" build $profile" ;;
-    *) die "unknown profile '$profile': must be build, test, demo, python or lint" ;;
+    test | demo | docs | python) profiles+=" build $profile" ;;
+    *) die "unknown profile '$profile': must be build, test, demo, docs, python or lint" ;;
   esac
 done
-[ -n "$profiles" ] || die 'which profile? build, test, demo, python or lint'
+[ -n "$profiles" ] || die 'which profile? build, test, demo, docs, python or lint'
 
 needed_by_profile() {
   local wanted

@@ -4,7 +4,7 @@
 
 takes torch, numpy or JAX arrays (batch, height, width, heads, head_dim) and returns the same kind. Importing the package
 imports none of these frameworks; `nearfield.nn` and `nearfield.compat` need torch, `nearfield.plot` matplotlib,
-`nearfield.numpy` numpy and `nearfield.jax` JAX, and are loaded when first named.
+`nearfield.numpy` and `nearfield.geometry` numpy and `nearfield.jax` JAX, and are loaded when first named.
 """
 
 import importlib
@@ -35,7 +35,7 @@ __all__ = [
     "na3d",
 ]
 
-_MODULES = ("compat", "jax", "nn", "numpy", "plot")
+_MODULES = ("compat", "geometry", "jax", "nn", "numpy", "plot")
 
 
 def __getattr__(name: str) -> Any:

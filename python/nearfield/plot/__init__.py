@@ -1,0 +1,21 @@
+"""Pictures of patterns, plans and attention weights, with matplotlib.
+
+    figure = nearfield.plot.window(nearfield.Neighborhood(7), (24, 32), query=(3, 10))
+    figure.savefig("window.svg")
+
+Every function returns a matplotlib Figure, draws into `axes` if they are given, and shows nothing by itself: no display
+is needed. Colours can be told apart without colour vision and in print.
+"""
+
+try:
+    import matplotlib as _matplotlib
+except ImportError as _error:
+    raise ImportError("nearfield.plot needs matplotlib: pip install nearfield[plot]") from _error
+
+from nearfield.plot._attention import attention, attention_weights
+from nearfield.plot._blocks import block_map
+from nearfield.plot._window import window
+
+__all__ = ["attention", "attention_weights", "block_map", "window"]
+
+del _matplotlib

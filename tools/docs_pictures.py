@@ -1,0 +1,76 @@
+"""The documentation's pictures, each drawn by nearfield.plot when the site is built.
+
+python tools/docs_pictures.py FOLDER    writes them all, to be looked at
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from nearfield import Neighborhood, plot
+
+LENGTH = 24  # of the axes that are drawn as a matrix
+
+
+def row(patterns: dict[str, Neighborhood]) -> Figure:
+    """All queries of an axis, for several patterns side by side."""
+    figure = Figure(figsize=(9.6, 4.0), layout="constrained")
+    for axes, (name, pattern) in zip(figure.subplots(1, len(patterns)), patterns.items(), strict=True):
+        plot.window(pattern, LENGTH, axes=axes, title=name)
+        axes.get_legend().remove()
+    return figure
+
+
+def boundaries() -> Figure:
+    return row({name: Neighborhood(7, boundary=name) for name in ("clamp", "cut", "wrap")})
+
+
+def strides() -> Figure:
+    return row({f"stride {s}": Neighborhood(8, stride=s) for s in (1, 4, 8)})
+
+
+def weights() -> Figure:
+    """A smooth random image, whose tokens attend to tokens that are alike."""
+    rng = np.random.default_rng(4)
+    waves = rng.normal(size=(2, 12)) * 0.25
+    y, x = np.mgrid[:16, :24]
+    features = np.cos(y[..., None] * waves[0] + x[..., None] * waves[1] + rng.uniform(0, 6, 12))
+    features = (features / np.linalg.norm(features, axis=-1, keepdims=True))[None, :, :, None, :]
+    return plot.attention(Neighborhood(9), features, features, (5, 10), scale=8.0)
+
+
+PICTURES: dict[str, Callable[[], Figure]] = {
+    "first": lambda: plot.window(Neighborhood(7), (20, 28), query=(9, 11)),
+    "clamp": lambda: plot.window(Neighborhood(7), (16, 24), query=(2, 10)),
+    "boundaries": boundaries,
+    "globe": lambda: plot.window(Neighborhood((5, 9), boundary=("clamp", "wrap")), (12, 24), query=(4, 1)),
+    "dilation": lambda: plot.window(Neighborhood(5, dilation=2), (16, 24), query=(6, 11)),
+    "strides": strides,
+    "causal": lambda: plot.window(Neighborhood(7, is_causal=True), LENGTH),
+    "video": lambda: plot.window(Neighborhood((3, 5, 5), is_causal=(True, False, False)), (6, 12, 16), query=(3, 4, 8)),
+    "weights": weights,
+    "blocks": lambda: plot.block_map(Neighborhood(65), 512, tile=16, step=60),
+    "blocks_stride": lambda: plot.block_map(Neighborhood(64, stride=16), 512, tile=16, step=64),
+}
+
+
+def svg(name: str) -> str:
+    """The picture as SVG, the same bytes each time."""
+    with matplotlib.rc_context({"svg.hashsalt": name}):
+        text = io.StringIO()
+        PICTURES[name]().savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    return text.getvalue()
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for each, draw in PICTURES.items():
+        (folder / f"{each}.svg").write_text(svg(each), encoding="utf-8")
+        draw().savefig(folder / f"{each}.png")

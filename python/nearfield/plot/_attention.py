@@ -83,7 +83,7 @@ def attention_weights(
         ]
     if key_mask is not None:
         factors *= _float64(key_mask[batch]).reshape(-1)[keys]
-    more = np.zeros(0)
+    more: NDArray[np.float64] = np.zeros(0)
     if additional_keys is not None:
         more = _capped(scale * (_float64(additional_keys[batch][..., kv_head, :]) @ q), softcap)
 

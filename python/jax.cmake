@@ -18,7 +18,7 @@ add_library(nearfield_jax SHARED native/ffi_call.cpp native/jax_ffi.cpp native/l
 target_include_directories(nearfield_jax SYSTEM PRIVATE ${xla_include})
 target_link_libraries(nearfield_jax PRIVATE nearfield)
 set(jax_exports ${CMAKE_CURRENT_SOURCE_DIR}/native/exports.map)
-target_link_options(nearfield_jax PRIVATE -static-libstdc++ -static-libgcc -s LINKER:--version-script=${jax_exports})
+target_link_options(nearfield_jax PRIVATE ${wheel_link_options} LINKER:--version-script=${jax_exports})
 # Beside libnearfield, in the build tree as in the wheel.
 set_target_properties(
   nearfield_jax

@@ -8,12 +8,16 @@ python train.py --attention flex                          FlexAttention
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 import warnings
 from pathlib import Path
 
-import torch
+# Else torch's threads spin after each operation on the cores that nearfield's threads need.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch  # noqa: E402
 from attentions import ATTENTIONS
 from model import Classifier
 from pictures import attention_maps, learning_curve

@@ -33,7 +33,9 @@ class Classifier(nn.Module):
 
     def __init__(self, attend: Attend, width: int = 48, heads: int = 4, dilations: tuple[int, ...] = (1, 2, 1)) -> None:
         super().__init__()
-        self.tokens = nn.Conv2d(1, width, 3, padding=1)
+        self.tokens = nn.Sequential(
+            nn.Conv2d(1, width // 2, 3, padding=1), nn.GELU(), nn.Conv2d(width // 2, width, 3, padding=1)
+        )
         self.place = nn.Parameter(torch.zeros(8, 8, width))
         self.blocks = nn.ModuleList(Block(width, heads, dilation, attend) for dilation in dilations)
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 10)

@@ -36,7 +36,8 @@ def learning_curve(history: list[tuple[float, float]], path: Path) -> None:
 
 @torch.no_grad()
 def weights_of(model: Classifier, images: Tensor, place: tuple[int, int]) -> list[Tensor]:
-    """For each block the attention weights (batch, 8, 8) of the query at `place`, the mean over heads."""
+    """For each block the attention weights (batch, 8, 8) of the query at `place`, the mean over heads; NaN where it sees
+    nothing."""
     model.eval()
     x = model.tokens(images[:, None]).permute(0, 2, 3, 1) + model.place
     found = []
@@ -45,7 +46,7 @@ def weights_of(model: Classifier, images: Tensor, place: tuple[int, int]) -> lis
         logits = torch.einsum("bhd,byxhd->bhyx", query[:, place[0], place[1]], key) * query.shape[-1] ** -0.5
         seen = dense_mask(8, 8, block.dilation)[place[0] * 8 + place[1]].view(8, 8)
         weights = logits.masked_fill(~seen, -torch.inf).flatten(2).softmax(-1).view(logits.shape)
-        found.append(weights.mean(1))
+        found.append(weights.mean(1).masked_fill(~seen, torch.nan))
         x = block(x)
     return found
 
@@ -56,10 +57,11 @@ def attention_maps(model: Classifier, images: Tensor, path: Path, place: tuple[i
     maps = weights_of(model, images, place)
     figure, axes = plt.subplots(1 + len(maps), len(images), figsize=(1.6 * len(images), 1.7 * (1 + len(maps))),
                                 layout="constrained")  # fmt: skip
-    top = max(each.max().item() for each in maps)
+    top = max(each.nan_to_num().max().item() for each in maps)
     for column, image in enumerate(images):
         axes[0, column].imshow(image, cmap="gray_r")
         for row, weights in enumerate(maps, 1):
+            axes[row, column].set_facecolor("0.92")
             drawn = axes[row, column].imshow(weights[column], cmap="viridis", vmin=0, vmax=top)
     for axis in axes.flat:
         axis.set_xticks([])

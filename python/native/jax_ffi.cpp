@@ -87,8 +87,6 @@ ffi::Error elsewhere(ffi::RemainingArgs, ffi::RemainingRets, ffi::Dictionary) {
 // Hidden names are the default (python/CMakeLists.txt); these three are what Python looks up.
 #pragma GCC visibility push(default)
 XLA_FFI_DEFINE_HANDLER_SYMBOL(nf_jax_forward, forward, ffi::Ffi::Bind().RemainingArgs().RemainingRets().Attrs());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(nf_jax_backward, backward,
-                              ffi::Ffi::Bind().RemainingArgs().RemainingRets().Attrs());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(nf_jax_elsewhere, elsewhere,
-                              ffi::Ffi::Bind().RemainingArgs().RemainingRets().Attrs());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(nf_jax_backward, backward, ffi::Ffi::Bind().RemainingArgs().RemainingRets().Attrs());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(nf_jax_elsewhere, elsewhere, ffi::Ffi::Bind().RemainingArgs().RemainingRets().Attrs());
 #pragma GCC visibility pop

@@ -61,74 +61,73 @@ class Problem:
         return {"scale": self.scale, "softcap": self.softcap, **self.options}
 
 
-def attention(problem: Problem, dout: Any = None, dlse: Any = None) -> tuple[Any, Any, dict[str, Any], dict[str, Any]]:
+# What a query sees, one by one: the key's and the value's name and index, and the bias index, None for additional keys.
+Seen = list[tuple[str, str, tuple[Any, ...], Any]]
+
+
+def seen_by(problem: Problem, a: dict[str, Any], batch: int, token: tuple[int, ...], head: int) -> Seen:
+    """All that this query sees and no mask hides."""
+    grid = a["query"].shape[1:-2]
+    axes = problem.pattern.axes(len(grid))
+    per_axis = [
+        axis_window(i, length, *(axes[name][axis] for name in axes))
+        for axis, (i, length) in enumerate(zip(token, grid, strict=True))
+    ]
+    kv = head * a["key"].shape[-2] // a["query"].shape[-2]
+    seen: Seen = []
+    for pairs in product(*per_axis):
+        y = tuple(pair[0] for pair in pairs)
+        if "key_mask" not in a or a["key_mask"][(batch, *y)]:
+            seen.append(("key", "value", (batch, *y, kv), tuple(pair[1] for pair in pairs)))
+    for m in range(a["additional_keys"].shape[1] if "additional_keys" in a else 0):
+        seen.append(("additional_keys", "additional_values", (batch, m, kv), None))
+    return seen
+
+
+def attention(problem: Problem, dout: Any, dlse: Any) -> tuple[Any, Any, dict[str, Any], dict[str, Any]]:
     """out, logsumexp, and from dout and dlse gradients by name with sizes to measure their errors against.
 
     A size is the gradient computed with absolute values.
     """
     a = {name: np.asarray(array).astype(np.float64) for name, array in problem.arrays.items()}
-    q, k, v = a["query"], a["key"], a["value"]
+    q = a["query"]
     batch, grid, heads, channels = q.shape[0], q.shape[1:-2], q.shape[-2], q.shape[-1]
-    group = heads // k.shape[-2]
-    axes = problem.pattern.axes(len(grid))
-    settings = [tuple(axes[name][i] for name in axes) for i in range(len(grid))]
     scale = channels**-0.5 if problem.scale is None else problem.scale
-    out = np.zeros((*q.shape[:-1], v.shape[-1]))
-    lse = np.full(q.shape[:-1], -np.inf)
+    out, lse = np.zeros((*q.shape[:-1], a["value"].shape[-1])), np.full(q.shape[:-1], -np.inf)
     gradients = {name: np.zeros_like(array) for name, array in a.items() if name != "key_mask"}
     sizes = {name: np.zeros_like(array) for name, array in gradients.items()}
-    weights = a.get("key_weights")
-    if weights is not None:
-        weights = np.broadcast_to(weights, (batch, *grid))
+    weights = np.broadcast_to(a.get("key_weights", 1.0), (batch, *grid))
     for b, h, token in product(range(batch), range(heads), np.ndindex(*grid)):
-        per_axis = [
-            axis_window(i, length, size, stride, dilation, causal, boundary)
-            for i, length, (size, stride, dilation, causal, boundary) in zip(token, grid, settings, strict=True)
-        ]
-        # Of each logit: the key's and the value's name and index; the bias index, None for additional keys.
-        seen: list[tuple[str, str, tuple[Any, ...], Any]] = []
-        for pairs in product(*per_axis):
-            y = tuple(pair[0] for pair in pairs)
-            if "key_mask" not in a or a["key_mask"][(b, *y)]:
-                seen.append(("key", "value", (b, *y, h // group), tuple(pair[1] for pair in pairs)))
-        for m in range(a["additional_keys"].shape[1] if "additional_keys" in a else 0):
-            seen.append(("additional_keys", "additional_values", (b, m, h // group), None))
+        at = (b, *token, h)
+        seen = seen_by(problem, a, b, token, h)
         # A weight of 0 hides its key, and still has a gradient.
-        w = np.array([1.0 if weights is None or o is None else weights[i[:-1]] for _, _, i, o in seen])
+        w = np.array([1.0 if offset is None else weights[index[:-1]] for _, _, index, offset in seen])
         if not w.any():
             continue
-        at = (b, *token, h)
         keys = np.array([a[name][index] for name, _, index, _ in seen])
         values = np.array([a[name][index] for _, name, index, _ in seen])
-        logits = scale * keys @ q[at]
-        slope = np.ones_like(logits)
+        logits, slope = scale * keys @ q[at], np.ones(len(seen))
         if problem.softcap > 0:
             tanh = np.tanh(logits / problem.softcap)
             logits, slope = problem.softcap * tanh, 1 - tanh**2
-        for j, (_, _, _, offset) in enumerate(seen):
-            if offset is not None and "bias" in a:
-                logits[j] += a["bias"][(h, *offset)]
+        if "bias" in a:
+            logits += [0.0 if offset is None else a["bias"][(h, *offset)] for _, _, _, offset in seen]
         top = logits[w > 0].max()
         lse[at] = top + np.log((w * np.exp(logits - top)).sum())
         p_by_w = np.exp(logits - lse[at])
         p = w * p_by_w
         out[at] = p @ values
-        if dout is None:
-            continue
         terms = values @ dout[at] - dout[at] @ out[at] + dlse[at]
         absolute = np.abs(values) @ np.abs(dout[at]) + np.abs(dout[at]) @ np.abs(out[at]) + np.abs(dlse[at])
         for into, t, x in ((gradients, terms, np.array), (sizes, absolute, np.abs)):
-            s = p * t
-            u = x(scale) * s * slope
+            u = x(scale) * p * t * slope
             into["query"][at] += u @ x(keys)
             for j, (key_name, value_name, index, offset) in enumerate(seen):
                 into[key_name][index] += u[j] * x(q[at])
                 into[value_name][index] += p[j] * x(dout[at])
-                if offset is None:
-                    continue
-                if "bias" in a:
-                    into["bias"][(h, *offset)] += s[j]
-                if weights is not None:
+                if "bias" in a and offset is not None:
+                    into["bias"][(h, *offset)] += p[j] * t[j]
+                if "key_weights" in a and offset is not None:
                     shared = a["key_weights"].ndim == len(grid)
                     into["key_weights"][index[1:-1] if shared else index[:-1]] += p_by_w[j] * t[j]
     return out, lse, gradients, sizes

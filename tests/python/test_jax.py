@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import shutil
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -365,6 +368,15 @@ def test_handlers_trust_no_caller(change: dict[str, Any], message: str) -> None:
 def test_nearfield_alone_does_not_import_jax() -> None:
     program = "import sys, nearfield; assert 'jax' not in sys.modules and 'jaxlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_library_without_handlers_is_named(tmp_path: Path) -> None:
+    alone = shutil.copy(_library.path, tmp_path)
+    program = "import numpy, nearfield.jax as nj, nearfield as nf; x = numpy.ones((1, 4, 1, 2), 'float32'); "
+    program += "nj.attend(nf.Neighborhood(3), x, x, x)"
+    environment = {**os.environ, "NEARFIELD_LIBRARY": str(alone)}
+    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert f"LibraryError: {tmp_path}/libnearfield_jax.so: no such file: this nearfield was built without" in run.stderr
 
 
 def test_equals_torch() -> None:

@@ -124,6 +124,17 @@ def test_vmap_over_everything_with_a_batch(names: tuple[str, ...], batch: int) -
             )
 
 
+@pytest.mark.parametrize("mapped_weights", [False, True])
+def test_vmap_with_weights_that_have_a_batch(mapped_weights: bool) -> None:
+    arrays = arrays_of(4, names=NAMES[:3])
+    rng = np.random.default_rng(1)
+    shape = (BATCH, *GRID) if not mapped_weights else (4, BATCH, *GRID)
+    arrays["key_weights"] = jnp.asarray(rng.uniform(0.1, 2, shape), "float32")
+    mapped = dict.fromkeys(arrays, 0) | {"key_weights": 0 if mapped_weights else None}
+    want = loop(everything, arrays, mapped, 4)
+    check_same_bits(jax.vmap(everything, in_axes=(mapped,))(arrays), want)
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_nested_vmap(seed: int) -> None:
     """Each argument mapped by the outer axis, the inner one, both or neither."""

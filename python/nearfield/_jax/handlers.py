@@ -28,7 +28,7 @@ _FORWARD, _BACKWARD = "nearfield_forward", "nearfield_backward"
 @cache
 def register() -> None:
     """Loads libnearfield_jax and registers its handlers. Raises LibraryError."""
-    path = _library.path.with_name(_library.path.name.replace("nearfield", "nearfield_jax"))
+    path = _library.path.with_name("libnearfield_jax.so")
     if not path.is_file():
         raise LibraryError(f"{path}: no such file: this nearfield was built without JAX (NEARFIELD_JAX=OFF)")
     try:

@@ -91,6 +91,23 @@ def test_torch_tensors_that_can_not_be_served():
         nf.merge([x, x[:, :5]], [x[..., 0], x[:, :5, :, 0]])
 
 
+def test_tensors_on_devices_without_an_engine_are_refused():
+    torch = pytest.importorskip("torch")
+    from nearfield._torch import ops
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    # A tensor that says it is on a GPU, which no test machine has to have.
+    with FakeTensorMode():
+        fake = torch.empty(1, 6, 2, 4, device="cuda")
+        message = "query: is on device cuda:0: this build of nearfield runs on the CPU only .* move it with .cpu"
+        with pytest.raises(nf.ArgumentError, match=message):
+            nf.na1d(fake, fake, fake, 3)
+        with pytest.raises(nf.ArgumentError, match=message):
+            nf.explain(nf.Neighborhood(3), fake, fake, fake)
+        with pytest.raises(nf.ArgumentError, match=message):
+            ops._no_engine(fake)
+
+
 def import_with(**environment):
     found = subprocess.run(
         [sys.executable, "-c", "import nearfield"],

@@ -36,7 +36,9 @@ def attend(tensors: Tensors, settings: Settings, return_lse: bool) -> tuple[Tens
         if each is None:
             continue
         if type(each) in _PLAIN:
-            plain = plain and each.is_cpu
+            if not each.is_cpu:
+                _check(tensors)
+                plain = False
             needs_grad = needs_grad or each.requires_grad
         else:
             _check(tensors)
@@ -57,10 +59,14 @@ _NAMES = ("query", "key", "value", "additional_keys", "additional_values", "key_
 
 
 def _check(tensors: Tensors) -> None:
-    """Tensors, all of them."""
+    """Tensors, all of them, and on devices that there is an engine for."""
     for name, each in zip(_NAMES, tensors, strict=True):
-        if each is not None and not isinstance(each, Tensor):
+        if each is None:
+            continue
+        if not isinstance(each, Tensor):
             raise TypeError(f"{name}: is a {type(each).__name__}: must be a torch.Tensor, as query is")
+        if each.device.type not in ("cpu", "meta"):
+            raise ArgumentError(direct.not_on_cpu(name, each))
 
 
 def _operator(tensors: Tensors, settings: Settings) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ build: ## build the library and the program, at build/nearfield
 	@echo 'Built build/nearfield; `build/nearfield --help` shows what it does.'
 
 demo: ## clean a noisy photograph, then train a classifier from Python; pictures in demo-output/
-	@tools/setup.sh demo python
+	@tools/setup.sh demo
 	@$(call configure,release,-DNEARFIELD_BUILD_TESTS=OFF)
 	@cmake --build --preset release --target nearfield nearfield_denoise
 	@examples/denoise/demo.sh

@@ -2,7 +2,7 @@
 # Trains a small classifier with neighborhood attention on scans of digits, in Python with torch; leaves the learning
 # curve and attention maps in demo-output/digits.
 #   examples/digits/demo.sh [BUILD_DIR] [arguments of train.py]
-# Needs the built library (default: in build) and the packages of tools/requirements-python.txt in .venv.
+# Needs the built library (default: in build) and the packages of tools/requirements-demo.txt in .venv.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 

@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # One row per package: the profiles that need it, its name, and, if something from outside of the package manager will
 # do as well, a command that proves it.
+# shellcheck disable=SC2016  # the proofs are for another shell
 packages='
 build       g++               g++ --version
 build       cmake             cmake --version
@@ -21,6 +22,7 @@ test        libgtest-dev
 demo,docs,lint,python python3      python3 --version
 demo,docs,lint,python python3-venv python3 -c "import ensurepip"
 python      binutils          readelf --version
+python      python3-dev       test -e "$(python3 -c "import sysconfig; print(sysconfig.get_path(\"include\"))")/Python.h"
 lint        clang-format      clang-format --version
 lint        shellcheck        shellcheck --version
 '

@@ -131,3 +131,24 @@ def test_empty_problems_are_no_error():
     assert nf.na1d(x, x, x, 3).shape == x.shape
     x = np.ones((1, 0, 5, 1, 2), "float32")
     assert nf.na2d(x, x, x, 3).shape == x.shape
+
+
+def test_other_python_threads_run_while_the_library_works():
+    import threading
+    import time
+
+    x = np.random.default_rng(0).standard_normal((1, 3000, 4, 64))
+    span = []
+
+    def attend():
+        start = time.perf_counter()
+        nf.na1d(x, x, x, 1001, engine="reference")
+        span.extend((start, time.perf_counter()))
+
+    thread = threading.Thread(target=attend)
+    thread.start()
+    seen = []
+    while thread.is_alive():
+        seen.append(time.perf_counter())
+    start, end = span
+    assert any(start + (end - start) / 4 < each < end - (end - start) / 4 for each in seen)

@@ -137,12 +137,12 @@ def test_other_python_threads_run_while_the_library_works():
     import threading
     import time
 
-    x = np.random.default_rng(0).standard_normal((1, 3000, 4, 64))
+    x = np.random.default_rng(0).standard_normal((1, 1000, 2, 64))
     span = []
 
     def attend():
         start = time.perf_counter()
-        nf.na1d(x, x, x, 1001, engine="reference")
+        nf.na1d(x, x, x, 301, engine="reference")
         span.extend((start, time.perf_counter()))
 
     thread = threading.Thread(target=attend)

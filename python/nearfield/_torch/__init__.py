@@ -48,9 +48,9 @@ def attend(tensors: Tensors, settings: Settings, return_lse: bool) -> tuple[Tens
     if needs_grad and torch.is_grad_enabled():
         query, key, value, a, b, c, d, e = tensors
         if a is None and b is None and c is None and d is None and e is None:
-            found = autograd.Eager.apply(settings, return_lse, query, key, value)
+            found = autograd.apply_eager(settings, return_lse, query, key, value)
         else:
-            found = autograd.Eager.apply(settings, return_lse, *tensors)
+            found = autograd.apply_eager(settings, return_lse, *tensors)
         return found if return_lse else (found, None)
     return direct.forward(tensors, settings, return_lse)
 

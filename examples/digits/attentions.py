@@ -59,7 +59,7 @@ def block_mask(height: int, width: int, dilation: int):
 
 
 def attend_flex(query: Tensor, key: Tensor, value: Tensor, dilation: int) -> Tensor:
-    """FlexAttention as it trains on a CPU: eagerly."""
+    """FlexAttention, eagerly."""
     from torch.nn.attention.flex_attention import flex_attention
 
     mask = block_mask(*query.shape[1:3], dilation)

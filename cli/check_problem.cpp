@@ -1,9 +1,9 @@
 #include "check_problem.h"
 
 #include <algorithm>
-#include <variant>
 
 #include "base/error.h"
+#include "check/public_pattern.h"
 
 namespace nearfield::cli {
 namespace {
@@ -54,20 +54,6 @@ nf_tensor public_tensor(const core::TensorView& view) {
   return tensor;
 }
 
-nf_neighborhood public_pattern(const core::Pattern& pattern) {
-  int64_t kernel_size[NF_MAX_GRID_RANK] = {};
-  nf_neighborhood result = nf_make_neighborhood(pattern.rank, kernel_size);
-  for (int a = 0; a < pattern.rank; ++a) {
-    const auto& axis = std::get<core::NeighborhoodAxis>(pattern.axes[a]);
-    result.kernel_size[a] = axis.kernel_size;
-    result.stride[a] = axis.stride;
-    result.dilation[a] = axis.dilation;
-    result.is_causal[a] = axis.is_causal ? 1 : 0;
-    result.boundary[a] = static_cast<int32_t>(axis.boundary);
-  }
-  return result;
-}
-
 std::vector<nf_isa> available_isas() {
   std::vector<nf_isa> isas;
   for (int32_t isa = NF_ISA_AUTO + 1; nf_isa_name(isa) != nullptr; ++isa)
@@ -84,13 +70,13 @@ namespace {
 
 // A problem in the public structs.
 struct PublicProblem {
-  nf_neighborhood pattern;
+  core::PublicPattern pattern;
   nf_tensor query, key, value;
   PublicModifiers modifiers;
   nf_options options = nf_default_options();
 
   PublicProblem(const core::Problem& problem, const CheckSetting& setting)
-      : pattern(public_pattern(problem.pattern)),
+      : pattern(core::public_pattern(problem.pattern)),
         query(public_tensor(problem.query)),
         key(public_tensor(problem.key)),
         value(public_tensor(problem.value)),
@@ -112,8 +98,8 @@ CallOutcome run_forward(const core::Problem& problem, const core::ForwardOutputs
                         const CheckSetting& setting) {
   const PublicProblem p(problem, setting);
   const nf_tensor out = public_tensor(outputs.out), logsumexp = public_tensor(outputs.logsumexp);
-  return outcome_of(nf_forward(&p.pattern.pattern, &p.query, &p.key, &p.value, &p.modifiers.modifiers, &p.options, &out,
-                               outputs.logsumexp ? &logsumexp : nullptr));
+  return outcome_of(nf_forward(core::head_of(p.pattern), &p.query, &p.key, &p.value, &p.modifiers.modifiers, &p.options,
+                               &out, outputs.logsumexp ? &logsumexp : nullptr));
 }
 
 CallOutcome run_backward(const core::Problem& problem, const core::BackwardInputs& inputs,
@@ -136,8 +122,8 @@ CallOutcome run_backward(const core::Problem& problem, const core::BackwardInput
   }
   const nf_gradients g = {
       sizeof(nf_gradients), wanted[0], wanted[1], wanted[2], wanted[3], wanted[4], wanted[5], wanted[6]};
-  return outcome_of(nf_backward(&p.pattern.pattern, &p.query, &p.key, &p.value, &p.modifiers.modifiers, &p.options,
-                                &out, &logsumexp, &dout, inputs.dlogsumexp ? &dlogsumexp : nullptr, &g));
+  return outcome_of(nf_backward(core::head_of(p.pattern), &p.query, &p.key, &p.value, &p.modifiers.modifiers,
+                                &p.options, &out, &logsumexp, &dout, inputs.dlogsumexp ? &dlogsumexp : nullptr, &g));
 }
 
 }  // namespace nearfield::cli

@@ -21,7 +21,6 @@ std::string describe(const CheckSetting& setting);  // "--isa avx2 --kernel band
 
 // The library's inner structs as its public ones.
 nf_tensor public_tensor(const core::TensorView& view);
-nf_neighborhood public_pattern(const core::Pattern& pattern);
 
 // What the library said.
 struct CallOutcome {

@@ -119,6 +119,10 @@ const char* nf_dtype_name(int32_t dtype) {
   return dtype < NF_FLOAT64 || dtype > NF_BOOL ? nullptr : core::name_of(static_cast<core::DType>(dtype));
 }
 
+const char* nf_order_name(int32_t order) {
+  return order < NF_HILBERT || order > NF_ROW_MAJOR ? nullptr : core::order_name(static_cast<core::OrderKind>(order));
+}
+
 // ---- attention -----------------------------------------------------------------------------------------------------
 
 nf_status nf_forward(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key, const nf_tensor* value,

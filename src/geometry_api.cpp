@@ -1,10 +1,12 @@
 // The C ABI's geometry: windows and plans, written into the caller's arrays.
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "api_guard.h"
 #include "dispatch/geometry_rules.h"
 #include "nearfield/nearfield.h"
+#include "pattern/curve.h"
 #include "pattern/windows.h"
 #include "plan/plan.h"
 
@@ -44,13 +46,32 @@ void write_steps(const core::Plan& plan, int64_t capacity, nf_plan_step* records
 
 }  // namespace
 
+nf_status nf_bias_extents(const nf_pattern* pattern, const int64_t* grid, int64_t* extents) {
+  return guarded([&] {
+    const core::Pattern on_grid = core::validate_on_grid(pattern, grid);
+    require(extents, "extents");
+    int64_t all[NF_MAX_GRID_RANK];
+    core::bias_extents(on_grid, all);
+    std::copy_n(all, on_grid.grid_rank(), extents);
+  });
+}
+
+nf_status nf_order_tokens(int32_t order, int32_t rank, const int64_t* grid, int64_t* tokens, int64_t* positions) {
+  return guarded([&] {
+    const core::OrderKey key = core::validate_order_key(order, rank, grid);
+    const std::shared_ptr<const core::TokenOrder> walk = core::cached_order(key);
+    if (tokens != nullptr) std::copy(walk->tokens.begin(), walk->tokens.end(), tokens);
+    if (positions != nullptr) std::copy(walk->positions.begin(), walk->positions.end(), positions);
+  });
+}
+
 nf_status nf_window_slots(const nf_pattern* pattern, const int64_t* grid, int64_t* slots) {
   return guarded([&] {
     const core::Pattern on_grid = core::validate_on_grid(pattern, grid);
     require(slots, "slots");
     int64_t all[NF_MAX_GRID_RANK];
     core::window_slots(on_grid, all);
-    std::copy_n(all, on_grid.rank, slots);
+    std::copy_n(all, on_grid.grid_rank(), slots);
   });
 }
 

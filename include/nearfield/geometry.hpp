@@ -23,6 +23,14 @@ inline const int64_t* axes_of(const nf_pattern* pattern, ListOf<int64_t> values,
            std::to_string(pattern->rank) + " axes");
   return values.data();
 }
+// The same for the axes that a pattern's rules are for: along an order there is one.
+inline const int64_t* rules_of(const nf_pattern* pattern, ListOf<int64_t> values, const char* name) {
+  if (pattern == nullptr || pattern->kind != NF_CURVE) return axes_of(pattern, values, name);
+  if (values.size() != 1)
+    refuse(std::string(name) + ": has " + std::to_string(values.size()) +
+           " values: must have one, for the positions of an order");
+  return values.data();
+}
 }  // namespace detail
 
 // Keys of the longest window on each axis. See nf_window_slots.
@@ -30,6 +38,24 @@ inline std::vector<int64_t> window_slots(const nf_pattern* pattern, ListOf<int64
   int64_t slots[NF_MAX_GRID_RANK] = {};
   detail::check(nf_window_slots(pattern, detail::axes_of(pattern, grid, "grid"), slots));
   return {slots, slots + grid.size()};
+}
+
+// A bias table has 2*extent - 1 entries on each axis. See nf_bias_extents.
+inline std::vector<int64_t> bias_extents(const nf_pattern* pattern, ListOf<int64_t> grid) {
+  int64_t extents[NF_MAX_GRID_RANK] = {};
+  detail::check(nf_bias_extents(pattern, detail::axes_of(pattern, grid, "grid"), extents));
+  return {extents, extents + grid.size()};
+}
+
+// The row-major token at each position of an order. See nf_order_tokens.
+inline std::vector<int64_t> order_tokens(nf_order order, ListOf<int64_t> grid) {
+  const auto rank = static_cast<int32_t>(grid.size());
+  detail::check(nf_order_tokens(order, rank, grid.data(), nullptr, nullptr));
+  int64_t count = 1;
+  for (const int64_t length : grid) count *= length;
+  std::vector<int64_t> tokens(static_cast<size_t>(count));
+  detail::check(nf_order_tokens(order, rank, grid.data(), tokens.data(), nullptr));
+  return tokens;
 }
 
 struct Windows {
@@ -55,12 +81,13 @@ inline Windows windows(const nf_pattern* pattern, ListOf<int64_t> grid, int64_t 
   return result;
 }
 
-// The steps of a plan with tiles of at most `tile` queries and steps of at most `step` keys. See nf_plan_steps.
+// The steps of a plan with tiles of at most `tile` queries and steps of at most `step` keys: one value for each axis,
+// one in all for a pattern along an order. See nf_plan_steps.
 inline std::vector<nf_plan_step> plan_steps(const nf_pattern* pattern, ListOf<int64_t> grid, ListOf<int64_t> tile,
                                             ListOf<int64_t> step) {
   const auto* const lengths = detail::axes_of(pattern, grid, "grid");
-  const auto* const queries = detail::axes_of(pattern, tile, "tile");
-  const auto* const keys = detail::axes_of(pattern, step, "step");
+  const auto* const queries = detail::rules_of(pattern, tile, "tile");
+  const auto* const keys = detail::rules_of(pattern, step, "step");
   int64_t count = 0;
   detail::check(nf_plan_steps(pattern, lengths, queries, keys, 0, nullptr, &count));
   std::vector<nf_plan_step> steps(static_cast<size_t>(count));

@@ -21,6 +21,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "nearfield/patterns.h"
+
 #if defined(NEARFIELD_STATIC)
 #define NF_API
 #elif defined(_WIN32)
@@ -80,55 +82,6 @@ typedef struct nf_tensor {
   int64_t strides[NF_MAX_DIMS];
 } nf_tensor;
 
-/* ---- patterns ---------------------------------------------------------------------------------------------- */
-
-#define NF_MAX_GRID_RANK 3
-
-typedef enum nf_pattern_kind { NF_NEIGHBORHOOD = 1 } nf_pattern_kind;
-
-/* The head of every pattern. Functions take a pointer to it: nf_forward(&neighborhood.pattern, ...). */
-typedef struct nf_pattern {
-  size_t struct_size; /* size of the whole pattern struct, for versioning */
-  int32_t kind;       /* nf_pattern_kind */
-  int32_t rank;       /* grid axes: 1, 2 or 3 */
-} nf_pattern;
-
-typedef enum nf_boundary {
-  NF_CLAMP = 0, /* the window shifts to stay inside: always kernel_size keys (neighborhood attention) */
-  NF_WRAP = 1,  /* periodic axis */
-  NF_CUT = 2    /* the window is truncated (sliding-window attention) */
-} nf_boundary;
-
-/* Neighborhood attention (Hassani et al., "Neighborhood Attention Transformer") with dilation, stride (Generalized
- * Neighborhood Attention) and causality per axis. Rules: kernel_size >= 1; 1 <= stride <= kernel_size; dilation >= 1,
- * and with wrap it divides the axis; causal and wrap exclude each other. A window larger than its axis sees it all. */
-typedef struct nf_neighborhood {
-  nf_pattern pattern;
-  int64_t kernel_size[NF_MAX_GRID_RANK];
-  int64_t stride[NF_MAX_GRID_RANK];
-  int64_t dilation[NF_MAX_GRID_RANK];
-  int32_t is_causal[NF_MAX_GRID_RANK];
-  int32_t boundary[NF_MAX_GRID_RANK]; /* nf_boundary */
-} nf_neighborhood;
-
-/* A neighborhood of the given windows (rank of them) with stride 1, dilation 1, not causal, clamped. It checks nothing:
- * the call that uses it does. Inline, as nf_default_options is: a struct that the library returned by value would have
- * the library's size, not the caller's. From other languages zero the struct, then set struct_size and the fields. */
-static inline nf_neighborhood nf_make_neighborhood(int32_t rank, const int64_t* kernel_size) {
-  nf_neighborhood result;
-  int32_t axis;
-  memset(&result, 0, sizeof result);
-  result.pattern.struct_size = sizeof result;
-  result.pattern.kind = NF_NEIGHBORHOOD;
-  result.pattern.rank = rank;
-  for (axis = 0; axis < rank && axis < NF_MAX_GRID_RANK; ++axis) {
-    result.kernel_size[axis] = kernel_size[axis];
-    result.stride[axis] = 1;
-    result.dilation[axis] = 1;
-  }
-  return result;
-}
-
 /* ---- modifiers --------------------------------------------------------------------------------------------- */
 
 /* All optional: a NULL pointer or softcap 0 means absent. */
@@ -138,8 +91,8 @@ typedef struct nf_modifiers {
   const nf_tensor* additional_values; /* (batch, M, heads_kv, head_dim_v) */
   const nf_tensor* key_mask;          /* (batch, *grid) NF_BOOL: 1 = the key takes part */
   const nf_tensor* key_weights;       /* (*grid) or (batch, *grid), >= 0: log(weight) is added to the logit */
-  const nf_tensor* bias;              /* (heads, 2*kernel_size-1 per axis), indexed by key - query + kernel_size - 1 */
-  double softcap;                     /* c > 0: logits become c*tanh(logit/c), before bias and weights */
+  const nf_tensor* bias; /* (heads, 2*e-1 per axis), indexed by key - query + e - 1; e: nf_bias_extents() */
+  double softcap;        /* c > 0: logits become c*tanh(logit/c), before bias and weights */
 } nf_modifiers;
 
 /* ---- options ----------------------------------------------------------------------------------------------- */
@@ -289,7 +242,17 @@ NF_API nf_status nf_merge_backward(int32_t count, const nf_merge_part* parts, co
 /* Which keys the queries of a grid see, written out: for weights of one's own, and for pictures. `grid` has the
  * pattern->rank axes' lengths, at most 2^53 tokens in all, which are numbered row-major. */
 
-/* slots[axis]: keys of the longest window that a query has on the axis, at most kernel_size; 0 if it has no tokens. */
+/* extents[axis], for each axis of the grid: nf_modifiers.bias has 2*extents[axis] - 1 entries there. A neighborhood's
+ * kernel_size or a window's size; along an order, 1 + the largest distance on the axis between a query and a key that
+ * it sees, which depends on the grid. */
+NF_API nf_status nf_bias_extents(const nf_pattern* pattern, const int64_t* grid, int64_t* extents);
+
+/* tokens[position]: the row-major token at each position of an order (nf_order) of a grid of `rank` axes, at most
+ * 2^31 - 1 tokens. positions[token]: the inverse. Either may be NULL. */
+NF_API nf_status nf_order_tokens(int32_t order, int32_t rank, const int64_t* grid, int64_t* tokens, int64_t* positions);
+
+/* slots[axis]: keys of the longest window that a query has on the axis, at most kernel_size; 0 if it has no tokens. Of
+ * a pattern along an order: slots[0] is of the positions, the others are 1. */
 NF_API nf_status nf_window_slots(const nf_pattern* pattern, const int64_t* grid, int64_t* slots);
 
 /* The windows of queries first to first + count - 1. keys[count][product of slots]: the token in each slot, slots
@@ -301,7 +264,8 @@ NF_API nf_status nf_windows(const nf_pattern* pattern, const int64_t* grid, int6
                             int64_t* bias_index);
 
 /* A box of keys that a tile of queries visits. Coordinates are those of a residue class, on each axis: coordinate x is
- * token x * dilation + residue. Axes beyond the rank have first 0, size 1 and residue 0. */
+ * token x * dilation + residue. Axes beyond the rank have first 0, size 1 and residue 0. Of a pattern along an order
+ * there is one axis, that of the positions. */
 typedef struct nf_plan_step {
   int64_t tile; /* 0, 1, ...: tiles are numbered with the last axis fastest, on an axis by residue, then along it */
   int64_t query_first[NF_MAX_GRID_RANK], query_size[NF_MAX_GRID_RANK];
@@ -358,6 +322,7 @@ NF_API const char* nf_isa_name(int32_t isa);
 NF_API const char* nf_engine_name(int32_t engine);
 NF_API const char* nf_kernel_name(int32_t kernel);
 NF_API const char* nf_dtype_name(int32_t dtype);
+NF_API const char* nf_order_name(int32_t order);
 /* NULL if it can run on this machine, else one sentence saying why not. */
 NF_API const char* nf_isa_unavailable(int32_t isa);
 NF_API const char* nf_engine_unavailable(int32_t engine);

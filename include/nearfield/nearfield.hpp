@@ -64,6 +64,51 @@ class Neighborhood {
 
 inline Neighborhood neighborhood(ListOf<int64_t> kernel_size) { return Neighborhood(kernel_size); }
 
+// Windows that do not overlap, not shifted unless set. See nf_window.
+class Window {
+ public:
+  explicit Window(ListOf<int64_t> size) : spec_{} {
+    if (size.empty() || size.size() > NF_MAX_GRID_RANK)
+      detail::refuse("size: has " + std::to_string(size.size()) + " values: must have 1, 2 or 3");
+    spec_ = nf_make_window(static_cast<int32_t>(size.size()), size.data());
+  }
+  Window& shift(ListOf<int64_t> values) {
+    detail::axes_of(&spec_.pattern, values, "shift");
+    for (size_t axis = 0; axis < values.size(); ++axis) spec_.shift[axis] = values[axis];
+    return *this;
+  }
+
+  operator const nf_pattern*() const { return &spec_.pattern; }
+  const nf_window& spec() const { return spec_; }
+
+ private:
+  nf_window spec_;
+};
+
+inline Window window(ListOf<int64_t> size) { return Window(size); }
+
+// A pattern along an order of the tokens of a grid of `rank` axes. See nf_curve.
+class Curve {
+ public:
+  Curve(int rank, nf_curve_form form, int64_t size) : spec_(nf_make_curve(rank, NF_HILBERT, form, size)) {}
+  Curve& order(nf_order value) { return spec_.order = value, *this; }
+  Curve& shift(int64_t value) { return spec_.shift = value, *this; }
+  Curve& stride(int64_t value) { return spec_.stride = value, *this; }
+  Curve& dilation(int64_t value) { return spec_.dilation = value, *this; }
+  Curve& causal(bool value = true) { return spec_.is_causal = value ? 1 : 0, *this; }
+
+  operator const nf_pattern*() const { return &spec_.pattern; }
+  const nf_curve& spec() const { return spec_; }
+
+ private:
+  nf_curve spec_;
+};
+
+// Along the Hilbert curve of a grid of `rank` axes; sizes count tokens along it.
+inline Curve hilbert_window(int rank, int64_t size) { return {rank, NF_CURVE_WINDOW, size}; }
+inline Curve hilbert_slide(int rank, int64_t width) { return {rank, NF_CURVE_SLIDE, width}; }
+inline Curve hilbert_neighborhood(int rank, int64_t width) { return {rank, NF_CURVE_NEIGHBORHOOD, width}; }
+
 // nf_options with its defaults filled in. Set its fields, or chain.
 struct Options : nf_options {
   Options() : nf_options{} { struct_size = sizeof(nf_options); }

@@ -48,10 +48,68 @@ NeighborhoodAxis random_axis(Random& random, int64_t length) {
   return axis;
 }
 
-// Keeps a wrapped axis valid when its length changes.
-void set_length(NeighborhoodAxis& axis, int64_t length) {
+RunsAxis random_runs(Random& random, int64_t length) {
+  RunsAxis axis;
   axis.queries = axis.keys = length;
-  if (axis.wraps() && length % axis.dilation != 0) axis.dilation = 1;
+  axis.kernel_size = axis.stride = random.chance(0.2) ? length + random.between(1, 5) : random.skewed(length + 1);
+  if (random.chance(0.5)) axis.phase = random.chance(0.5) ? axis.kernel_size / 2 : random.below(axis.kernel_size);
+  return axis;
+}
+
+// Keeps a wrapped axis valid when its length changes.
+void set_length(AxisRule& rule, int64_t length) {
+  std::visit(
+      [&](auto& axis) {
+        axis.queries = axis.keys = length;
+        if (axis.wraps() && length % axis.dilation != 0) axis.dilation = 1;
+      },
+      rule);
+}
+
+OrderKey order_of(OrderKind kind, const Shape& shape) {
+  OrderKey key{kind, shape.rank, {1, 1, 1}};
+  std::copy_n(shape.grid, shape.rank, key.grid);
+  return key;
+}
+
+// One of the forms along an order.
+Pattern random_curve(Random& random, const Shape& shape) {
+  const auto kind = random.chance(0.6) ? OrderKind::hilbert : static_cast<OrderKind>(random.between(1, 4));
+  const int64_t tokens = shape.tokens();
+  Pattern pattern;
+  pattern.rank = 1;
+  pattern.order = cached_order(order_of(kind, shape));
+  if (random.chance(0.4)) {
+    RunsAxis axis = random_runs(random, tokens);
+    // Often a square: along a Hilbert curve such runs may be boxes.
+    const int64_t side = random.between(1, 4);
+    if (random.chance(0.4))
+      axis = {.queries = tokens, .keys = tokens, .kernel_size = side * side, .stride = side * side};
+    axis.is_causal = random.chance(0.2);
+    if (random.chance(0.3)) axis.dilation = random.skewed(tokens + 2);
+    pattern.axes[0] = axis;
+    return pattern;
+  }
+  NeighborhoodAxis axis = random_axis(random, tokens);
+  axis.boundary = random.chance(0.5) ? Boundary::cut : Boundary::clamp;
+  if (axis.boundary == Boundary::cut && axis.kernel_size % 2 == 0) ++axis.kernel_size;  // a slide
+  pattern.axes[0] = axis;
+  return pattern;
+}
+
+Pattern random_pattern(Random& random, const Shape& shape, const RandomProblemOptions& options) {
+  const double kind = options.neighborhoods_only ? 0 : random.uniform();
+  if (kind > 0.7) return random_curve(random, shape);
+  Pattern pattern;
+  pattern.rank = shape.rank;
+  for (int a = 0; a < shape.rank; ++a) {
+    if (kind < 0.6) {
+      pattern.axes[a] = random_axis(random, shape.grid[a]);
+    } else {
+      pattern.axes[a] = random_runs(random, shape.grid[a]);
+    }
+  }
+  return pattern;
 }
 
 bool is_cheap(const Geometry& geometry, const RandomProblemOptions& options) {
@@ -75,7 +133,9 @@ void shrink(Random& random, Geometry& geometry) {
     default: {
       const int64_t axis = std::max_element(shape.grid, shape.grid + kMaxGridRank) - shape.grid;
       shape.grid[axis] = ceil_div(shape.grid[axis], 2);
-      set_length(std::get<NeighborhoodAxis>(geometry.pattern.axes[axis]), shape.grid[axis]);
+      Pattern& pattern = geometry.pattern;
+      set_length(pattern.axes[pattern.order ? 0 : axis], pattern.order ? shape.tokens() : shape.grid[axis]);
+      if (pattern.order) pattern.order = cached_order(order_of(pattern.order->key.kind, shape));
       shape.additional /= 2;
     }
   }
@@ -128,27 +188,34 @@ int64_t count_pairs(const Pattern& pattern) {
 Geometry random_geometry(Random& random, const RandomProblemOptions& options) {
   Geometry geometry;
   geometry.shape = random_shape(random, options);
-  geometry.pattern.rank = geometry.shape.rank;
-  for (int a = 0; a < geometry.shape.rank; ++a) geometry.pattern.axes[a] = random_axis(random, geometry.shape.grid[a]);
+  geometry.pattern = random_pattern(random, geometry.shape, options);
   while (!is_cheap(geometry, options)) shrink(random, geometry);
   return geometry;
 }
 
 std::string describe_geometry(const Shape& shape, const Pattern& pattern) {
-  std::string grid, window, stride, dilation, causal, boundary;
-  for (int a = 0; a < shape.rank; ++a) {
-    const auto& axis = std::get<NeighborhoodAxis>(pattern.axes[a]);
+  std::string grid, window, stride, dilation, causal, boundary, shift;
+  for (int a = 0; a < shape.rank; ++a) grid += concat(a == 0 ? "" : ",", shape.grid[a]);
+  for (int a = 0; a < pattern.rank; ++a) {
     const char* separator = a == 0 ? "" : ",";
-    grid += concat(separator, shape.grid[a]);
-    window += concat(separator, axis.kernel_size);
-    stride += concat(separator, axis.stride);
-    dilation += concat(separator, axis.dilation);
-    causal += concat(separator, axis.is_causal ? 1 : 0);
-    boundary += concat(separator, boundary_name(axis.boundary));
+    const auto add = [&](std::string& list, const auto& value) { list += concat(separator, value); };
+    std::visit(
+        [&](const auto& axis) {
+          add(window, axis.kernel_size);
+          add(stride, axis.stride);
+          add(dilation, axis.dilation);
+          add(causal, axis.is_causal ? 1 : 0);
+          add(shift, axis.phase);
+        },
+        pattern.axes[a]);
+    const auto* neighborhood = std::get_if<NeighborhoodAxis>(&pattern.axes[a]);
+    add(boundary, neighborhood ? boundary_name(neighborhood->boundary) : "runs");
   }
   return concat("batch=", shape.batch, " grid=", grid, " heads=", shape.heads, " heads_kv=", shape.heads_kv,
-                " head_dim=", shape.head_dim, " head_dim_v=", shape.head_dim_v, " kernel_size=", window,
-                " stride=", stride, " dilation=", dilation, " is_causal=", causal, " boundary=", boundary);
+                " head_dim=", shape.head_dim, " head_dim_v=", shape.head_dim_v,
+                " order=", pattern.order ? order_name(pattern.order->key.kind) : "none", " kernel_size=", window,
+                " stride=", stride, " dilation=", dilation, " is_causal=", causal, " boundary=", boundary,
+                " shift=", shift);
 }
 
 }  // namespace nearfield::core

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "check/random_geometry.h"
 #include "engine/reference/reference.h"
+#include "pattern/curve.h"
 
 namespace nearfield::core {
 
@@ -139,8 +140,10 @@ class RandomProblemBuilder {
     constexpr int64_t kMostEntries = 20000;  // windows far beyond a small 3-D grid would cost more than the problem
     std::vector<int64_t> sizes{shape_.heads};
     int64_t entries = shape_.heads;
+    int64_t extents[kMaxGridRank];
+    bias_extents(problem_.pattern, extents);
     for (int a = 0; a < shape_.rank; ++a) {
-      sizes.push_back(2 * std::get<NeighborhoodAxis>(problem_.pattern.axes[a]).kernel_size - 1);
+      sizes.push_back(2 * extents[a] - 1);
       entries *= sizes.back();
     }
     if (entries > kMostEntries) return;

@@ -2,10 +2,11 @@
 // problem everywhere.
 //
 // What is drawn: rank, grid, batch, heads, grouped heads, odd and large head dims, dtype; per axis window (beyond the
-// axis too), stride, dilation, boundary, causality; layouts (heads-last, heads-first, packed query/key/value in one
-// buffer, padded, backwards, broadcast inputs, misaligned bytes); scale (0 and negative too); modifiers; sometimes a
-// batch, an axis or M of 0. Values are N(0, 1) rounded to the dtype; gaps between elements hold NaN.
-// Tensors with channels keep those contiguous; logsumexp, key_mask, key_weights and bias have any strides.
+// axis too), stride, dilation, boundary, causality; windows and shifts; forms along orders; layouts (heads-last,
+// heads-first, packed query/key/value in one buffer, padded, backwards, broadcast inputs, misaligned bytes); scale (0
+// and negative too); modifiers; sometimes a batch, an axis or M of 0. Values are N(0, 1) rounded to the dtype; gaps
+// between elements hold NaN. Tensors with channels keep those contiguous; logsumexp, key_mask, key_weights and bias
+// have any strides.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +23,7 @@ namespace nearfield::core {
 struct RandomProblemOptions {
   std::vector<DType> dtypes = {DType::float64, DType::float32, DType::bfloat16, DType::float16};
   bool additional_keys = true, key_mask = true, key_weights = true, bias = true, softcap = true;
+  bool neighborhoods_only = false;   // no windows, nothing along an order
   bool zero_sizes = true;            // now and then a batch or an axis of length 0
   bool gradients = false;            // draw backward_inputs() and gradients() as well
   bool all_gradients = false;        // else each may be left out

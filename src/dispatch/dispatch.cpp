@@ -1,10 +1,14 @@
 #include "dispatch/dispatch.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
+#include <utility>
+#include <variant>
 
 #include "base/error.h"
 #include "engine/reference/reference.h"
+#include "pattern/curve.h"
 #include "plan/plan.h"
 
 namespace nearfield::core {
@@ -28,7 +32,30 @@ struct Engine {
   void (*backward)(const Problem&, const BackwardInputs&, const Gradients&, const Request&);
 };
 
-size_t cpu_workspace(const Problem& problem, const Request& request, const GradientsWanted& wanted) {
+// What the CPU engine runs: the pattern without an order that it can do without.
+class Executed {
+ public:
+  explicit Executed(const Problem& problem) : given_(problem) {
+    if (!problem.pattern.order) return;
+    Pattern pattern = without_needless_order(problem.pattern);
+    if (pattern.order) return;
+    changed_ = problem;
+    changed_->pattern = std::move(pattern);
+  }
+  const Problem& problem() const { return changed_ ? *changed_ : given_; }
+  const char* note() const {
+    if (changed_) return "; the order's runs are boxes of the grid: run as windows";
+    return given_.pattern.order ? "; tokens are looked up along the order as they are loaded" : "";
+  }
+
+ private:
+  const Problem& given_;
+  std::optional<Problem> changed_;
+};
+
+size_t cpu_workspace(const Problem& given, const Request& request, const GradientsWanted& wanted) {
+  const Executed executed(given);
+  const Problem& problem = executed.problem();
   const size_t needed = cpu_choose(problem, request.isa, request.kernel, wanted).workspace();
   return needed == 0 ? 0 : needed + kWorkspaceAlignment - 1;
 }
@@ -45,13 +72,17 @@ void* aligned_workspace(const Request& request, size_t needed, const char* query
   return static_cast<std::byte*>(request.workspace) + shift;
 }
 
-void run_cpu(const Problem& problem, const ForwardOutputs& outputs, const Request& request) {
+void run_cpu(const Problem& given, const ForwardOutputs& outputs, const Request& request) {
+  const Executed executed(given);
+  const Problem& problem = executed.problem();
   const CpuChoice choice = cpu_choose(problem, request.isa, request.kernel);
   cpu_forward(problem, outputs, choice, aligned_workspace(request, choice.workspace(), "nf_forward_workspace"));
 }
 
-void run_cpu_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
+void run_cpu_backward(const Problem& given, const BackwardInputs& inputs, const Gradients& gradients,
                       const Request& request) {
+  const Executed executed(given);
+  const Problem& problem = executed.problem();
   const CpuChoice choice = cpu_choose(problem, request.isa, request.kernel, wanted_of(gradients));
   cpu_backward(problem, inputs, gradients, choice,
                aligned_workspace(request, choice.workspace(), "nf_backward_workspace"));
@@ -79,8 +110,10 @@ void set_tile(nf_explanation& explanation, const TileShape& shape) {
   std::copy_n(shape.far, kMaxGridRank, explanation.step);
 }
 
-void explain_cpu(const Problem& problem, const Request& request, const GradientsWanted& wanted,
+void explain_cpu(const Problem& given, const Request& request, const GradientsWanted& wanted,
                  nf_explanation& explanation) {
+  const Executed executed(given);
+  const Problem& problem = executed.problem();
   const CpuChoice choice = cpu_choose(problem, request.isa, request.kernel, wanted);
   explanation.isa = static_cast<int32_t>(choice.isa);
   explanation.kernel = static_cast<int32_t>(choice.kernel);
@@ -88,7 +121,7 @@ void explain_cpu(const Problem& problem, const Request& request, const Gradients
   set_statistics(explanation, problem.shape, choice.executed);
   explanation.predicted_seconds = choice.predicted_seconds;
   explanation.workspace = cpu_workspace(problem, request, wanted);
-  set_reason(explanation, choice.reason);
+  set_reason(explanation, choice.reason + executed.note());
 }
 
 size_t no_workspace(const Problem&, const Request&, const GradientsWanted&) { return 0; }
@@ -104,7 +137,8 @@ void run_reference_backward(const Problem& problem, const BackwardInputs& inputs
 void explain_reference(const Problem& problem, const Request&, const GradientsWanted& wanted,
                        nf_explanation& explanation) {
   TileShape one_query;
-  std::copy_n(problem.shape.grid, kMaxGridRank, one_query.far);
+  for (int a = 0; a < problem.pattern.rank; ++a)
+    one_query.far[a] = std::visit([](const auto& rule) { return rule.keys; }, problem.pattern.axes[a]);
   set_tile(explanation, one_query);
   set_statistics(explanation, problem.shape, Plan(problem.pattern, one_query).statistics());
   const double channels = static_cast<double>(problem.shape.head_dim + problem.shape.head_dim_v);

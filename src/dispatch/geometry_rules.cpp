@@ -1,11 +1,13 @@
 #include "dispatch/geometry_rules.h"
 
+#include <algorithm>
 #include <string>
 #include <variant>
 
 #include "base/error.h"
 #include "dispatch/pattern_rules.h"
 #include "dispatch/validate.h"
+#include "pattern/curve.h"
 
 namespace nearfield::core {
 namespace {
@@ -22,29 +24,39 @@ int64_t tokens_of(const Pattern& pattern) {
   return tokens;
 }
 
-// Entries of a head's table, on one axis.
-int64_t bias_entries(const AxisRule& axis) {
-  return std::visit([](const auto& rule) { return 2 * rule.kernel_size - 1; }, axis);
-}
-
-}  // namespace
-
-Pattern validate_on_grid(const nf_pattern* pattern, const int64_t* grid) {
-  const nf_neighborhood& given = check_pattern_head(pattern);
+Shape shape_of(int rank, const int64_t* grid) {
   require(grid, "grid");
   Shape shape;
-  shape.rank = given.pattern.rank;
+  shape.rank = rank;
   __int128 tokens = 1;  // of at most three axes of 31 bits
-  for (int a = 0; a < shape.rank; ++a) {
+  for (int a = 0; a < rank; ++a) {
     if (grid[a] < 0) invalid_argument("grid[", a, "]=", grid[a], ": must be at least 0");
     if (grid[a] > kMaxAxis) invalid_argument("grid[", a, "]=", grid[a], ": must be at most ", kMaxAxis);
     shape.grid[a] = grid[a];
     tokens *= grid[a];
   }
   if (tokens > kMaxGridTokens)
-    invalid_argument("grid[", shape.rank - 1, "]=", grid[shape.rank - 1],
+    invalid_argument("grid[", rank - 1, "]=", grid[rank - 1],
                      ": must be smaller: a grid must have at most 2^53 tokens");
-  return validate_pattern(given, shape);
+  return shape;
+}
+
+}  // namespace
+
+Pattern validate_on_grid(const nf_pattern* pattern, const int64_t* grid) {
+  const nf_pattern& given = check_pattern_head(pattern);
+  return validate_pattern(given, shape_of(given.rank, grid));
+}
+
+OrderKey validate_order_key(int32_t order, int32_t rank, const int64_t* grid) {
+  OrderKey key;
+  key.kind = validate_order("order", order);
+  if (rank < 1 || rank > kMaxGridRank) invalid_argument("rank=", rank, ": must be 1, 2 or 3");
+  const Shape shape = shape_of(rank, grid);
+  check_order_grid(shape);
+  key.rank = rank;
+  std::copy_n(shape.grid, rank, key.grid);
+  return key;
 }
 
 void check_windows(const Pattern& pattern, int64_t first, int64_t count, const int64_t* keys,
@@ -57,11 +69,13 @@ void check_windows(const Pattern& pattern, int64_t first, int64_t count, const i
     invalid_argument("count=", count, ": must be at most ", tokens - first, ", the queries from first=", first, " on");
   if (count > 0) require(keys, "keys");
   if (bias_index == nullptr) return;
+  int64_t extents[kMaxGridRank];
+  bias_extents(pattern, extents);
   __int128 entries = 1;  // at most 2^60 of three axes of 41 bits
   for (int a = 0; a < pattern.rank; ++a) {
-    entries *= bias_entries(pattern.axes[a]);
+    entries *= 2 * extents[a] - 1;
     if (entries > kMaxSpan)
-      invalid_argument("kernel_size[", a, "]=", (bias_entries(pattern.axes[a]) + 1) / 2,
+      invalid_argument("kernel_size[", a, "]=", extents[a],
                        ": must be smaller: a table that bias_index points into must have at most 2^60 entries");
   }
 }

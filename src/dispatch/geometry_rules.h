@@ -1,4 +1,4 @@
-// Rules for the arguments of nf_window_slots, nf_windows and nf_plan_steps. Errors as in validate.h.
+// Rules for the arguments of the geometry functions: nf_windows, nf_plan_steps and so on. Errors as in validate.h.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,9 @@ namespace nearfield::core {
 // The pattern on a grid of its rank; at most kMaxGridTokens tokens.
 inline constexpr int64_t kMaxGridTokens = int64_t{1} << 53;
 Pattern validate_on_grid(const nf_pattern* pattern, const int64_t* grid);
+
+// An order (nf_order) of a grid.
+OrderKey validate_order_key(int32_t order, int32_t rank, const int64_t* grid);
 
 // Queries [first, first + count) exist, there is memory for what is to be written, and bias tables can be indexed.
 void check_windows(const Pattern& pattern, int64_t first, int64_t count, const int64_t* keys,

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "pattern/curve.h"
 
 namespace nearfield::core {
 namespace {
@@ -25,13 +26,17 @@ void check_modifiers_head(const nf_modifiers& given) {
 }
 
 DimRules rules_of_bias(const Shape& shape, const Pattern& pattern) {
-  constexpr const char* kBecause[] = {"2*kernel_size[0]-1", "2*kernel_size[1]-1", "2*kernel_size[2]-1"};
+  constexpr const char* kOfNeighborhood[] = {"2*kernel_size[0]-1", "2*kernel_size[1]-1", "2*kernel_size[2]-1"};
+  constexpr const char* kOfWindow[] = {"2*size[0]-1", "2*size[1]-1", "2*size[2]-1"};
+  constexpr const char* kOfOrder[] = {"2*extents[0]-1 of nf_bias_extents", "2*extents[1]-1 of nf_bias_extents",
+                                      "2*extents[2]-1 of nf_bias_extents"};
+  const bool is_window = std::holds_alternative<RunsAxis>(pattern.axes[0]);
+  const auto& because = pattern.order ? kOfOrder : is_window ? kOfWindow : kOfNeighborhood;
+  int64_t extents[kMaxGridRank];
+  bias_extents(pattern, extents);
   DimRules rules;
   rules.add(exactly("heads", shape.heads, kAsInQuery));
-  for (int a = 0; a < shape.rank; ++a) {
-    const int64_t kernel_size = std::get<NeighborhoodAxis>(pattern.axes[a]).kernel_size;
-    rules.add(exactly(kAxisNames[a], 2 * kernel_size - 1, kBecause[a]));
-  }
+  for (int a = 0; a < shape.rank; ++a) rules.add(exactly(kAxisNames[a], 2 * extents[a] - 1, because[a]));
   return rules;
 }
 

@@ -1,5 +1,7 @@
 #include "dispatch/pattern_rules.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "dispatch/validate.h"
 
@@ -15,6 +17,10 @@ template <class T, class... Parts>
 void check_window(const char* field, int axis, int64_t value) {
   if (value < 1) invalid_axis(field, axis, value, "at least 1");
   if (value > kMaxWindow) invalid_axis(field, axis, value, "at most 2^40");
+}
+void check_window(const char* field, int64_t value) {
+  if (value < 1) invalid_argument(field, "=", value, ": must be at least 1");
+  if (value > kMaxWindow) invalid_argument(field, "=", value, ": must be at most 2^40");
 }
 
 NeighborhoodAxis validate_axis(const nf_neighborhood& given, int axis, int64_t tokens) {
@@ -42,34 +48,141 @@ NeighborhoodAxis validate_axis(const nf_neighborhood& given, int axis, int64_t t
           .boundary = static_cast<Boundary>(boundary)};
 }
 
+constexpr const char* kTooManyPairs = "smaller: a head must have at most 2^53 (query, key) pairs";
+
+// Pairs so far, times those of an axis.
+void count_pairs(const char* field, int axis, int64_t window, int64_t queries, int64_t longest, __int128& pairs) {
+  pairs *= static_cast<__int128>(queries) * min_of(window, longest);
+  if (pairs > kMaxPairs) invalid_axis(field, axis, window, kTooManyPairs);
+}
+
+Pattern on_axes(const nf_neighborhood& given, const Shape& shape) {
+  Pattern pattern;
+  pattern.rank = shape.rank;
+  __int128 pairs = 1;
+  for (int a = 0; a < shape.rank; ++a) {
+    const NeighborhoodAxis axis = validate_axis(given, a, shape.grid[a]);
+    count_pairs("kernel_size", a, axis.kernel_size, axis.queries, ceil_div(axis.keys, axis.dilation), pairs);
+    pattern.axes[a] = axis;
+  }
+  return pattern;
+}
+
+Pattern on_axes(const nf_window& given, const Shape& shape) {
+  Pattern pattern;
+  pattern.rank = shape.rank;
+  __int128 pairs = 1;
+  for (int a = 0; a < shape.rank; ++a) {
+    const int64_t size = given.size[a], shift = given.shift[a], tokens = shape.grid[a];
+    check_window("size", a, size);
+    if (shift < 0) invalid_axis("shift", a, shift, "at least 0");
+    if (shift >= size) invalid_axis("shift", a, shift, "below size[", a, "]=", size);
+    count_pairs("size", a, size, tokens, tokens, pairs);
+    pattern.axes[a] = RunsAxis{.queries = tokens, .keys = tokens, .kernel_size = size, .phase = shift, .stride = size};
+  }
+  return pattern;
+}
+
+// ---- along an order ------------------------------------------------------------------------------------------------
+
+void check_curve(const nf_curve& given) {
+  validate_order("order", given.order);
+  if (given.form < NF_CURVE_WINDOW || given.form > NF_CURVE_NEIGHBORHOOD)
+    invalid_argument("form=", given.form, ": must be 1 (window), 2 (slide) or 3 (neighborhood)");
+  check_window("size", given.size);
+  if (given.form == NF_CURVE_WINDOW) {
+    if (given.shift < 0) invalid_argument("shift=", given.shift, ": must be at least 0");
+    if (given.shift >= given.size) invalid_argument("shift=", given.shift, ": must be below size=", given.size);
+    if (given.stride != 1) invalid_argument("stride=", given.stride, ": must be 1 where form is window");
+  } else {
+    if (given.shift != 0) invalid_argument("shift=", given.shift, ": must be 0 where form is not window");
+    if (given.stride < 1) invalid_argument("stride=", given.stride, ": must be at least 1");
+    if (given.stride > given.size) invalid_argument("stride=", given.stride, ": must be at most size=", given.size);
+  }
+  check_window("dilation", given.dilation);
+  if (given.is_causal != 0 && given.is_causal != 1) invalid_argument("is_causal=", given.is_causal, ": must be 0 or 1");
+  if (given.reserved != 0) invalid_argument("reserved=", given.reserved, ": must be 0");
+}
+
+AxisRule rule_along(const nf_curve& given, int64_t tokens) {
+  if (given.form == NF_CURVE_WINDOW)
+    return RunsAxis{.queries = tokens,
+                    .keys = tokens,
+                    .kernel_size = given.size,
+                    .phase = given.shift,
+                    .stride = given.size,
+                    .dilation = given.dilation,
+                    .is_causal = given.is_causal == 1};
+  const bool is_slide = given.form == NF_CURVE_SLIDE;
+  return NeighborhoodAxis{.queries = tokens,
+                          .keys = tokens,
+                          .kernel_size = is_slide ? given.size / 2 * 2 + 1 : given.size,
+                          .stride = given.stride,
+                          .dilation = given.dilation,
+                          .is_causal = given.is_causal == 1,
+                          .boundary = is_slide ? Boundary::cut : Boundary::clamp};
+}
+
+Pattern along_order(const nf_curve& given, const Shape& shape) {
+  check_curve(given);
+  OrderKey key{static_cast<OrderKind>(given.order), shape.rank, {1, 1, 1}};
+  check_order_grid(shape);
+  std::copy_n(shape.grid, shape.rank, key.grid);
+  const int64_t tokens = shape.tokens();
+  const int64_t window = min_of(given.size, ceil_div(tokens, given.dilation));
+  if (static_cast<__int128>(tokens) * window > kMaxPairs)
+    invalid_argument("size=", given.size, ": must be ", kTooManyPairs);
+  Pattern pattern;
+  pattern.rank = 1;
+  pattern.axes[0] = rule_along(given, tokens);
+  pattern.order = cached_order(key);
+  return pattern;
+}
+
+size_t size_of_kind(int32_t kind) {
+  switch (kind) {
+    case NF_NEIGHBORHOOD: return sizeof(nf_neighborhood);
+    case NF_WINDOW: return sizeof(nf_window);
+    case NF_CURVE: return sizeof(nf_curve);
+    default: invalid_argument("pattern.kind=", kind, ": must be 1 (neighborhood), 2 (window) or 3 (curve)");
+  }
+}
+
 }  // namespace
 
-const nf_neighborhood& check_pattern_head(const nf_pattern* pattern) {
+const nf_pattern& check_pattern_head(const nf_pattern* pattern) {
   if (pattern == nullptr) invalid_argument("pattern: must not be NULL");
   const auto check_size = [&](size_t least) {
     if (pattern->struct_size < least)
       invalid_argument("pattern.struct_size=", pattern->struct_size, ": must be at least ", least);
   };
   check_size(sizeof(nf_pattern));
-  if (pattern->kind != NF_NEIGHBORHOOD) invalid_argument("pattern.kind=", pattern->kind, ": must be 1 (neighborhood)");
-  check_size(sizeof(nf_neighborhood));
+  check_size(size_of_kind(pattern->kind));
   if (pattern->rank < 1 || pattern->rank > kMaxGridRank)
     invalid_argument("pattern.rank=", pattern->rank, ": must be 1, 2 or 3");
-  return *reinterpret_cast<const nf_neighborhood*>(pattern);
+  return *pattern;
 }
 
-Pattern validate_pattern(const nf_neighborhood& given, const Shape& shape) {
-  Pattern pattern;
-  pattern.rank = shape.rank;
-  __int128 pairs = 1;
-  for (int a = 0; a < shape.rank; ++a) {
-    const NeighborhoodAxis axis = validate_axis(given, a, shape.grid[a]);
-    pairs *= static_cast<__int128>(axis.queries) * min_of(axis.kernel_size, ceil_div(axis.keys, axis.dilation));
-    if (pairs > kMaxPairs)
-      invalid_axis("kernel_size", a, axis.kernel_size, "smaller: a head must have at most 2^53 (query, key) pairs");
-    pattern.axes[a] = axis;
+OrderKind validate_order(const char* name, int32_t order) {
+  if (order < NF_HILBERT || order > NF_ROW_MAJOR)
+    invalid_argument(name, "=", order, ": must be 1 (hilbert), 2 (morton), 3 (serpentine) or 4 (row_major)");
+  return static_cast<OrderKind>(order);
+}
+
+void check_order_grid(const Shape& shape) {
+  __int128 tokens = 1;  // of at most three axes of 31 bits
+  for (int a = 0; a < shape.rank; ++a) tokens *= shape.grid[a];
+  if (tokens > kMaxAxis)
+    invalid_argument("grid[", shape.rank - 1, "]=", shape.grid[shape.rank - 1],
+                     ": must be smaller: an order must have at most ", kMaxAxis, " tokens");
+}
+
+Pattern validate_pattern(const nf_pattern& given, const Shape& shape) {
+  switch (given.kind) {
+    case NF_WINDOW: return on_axes(reinterpret_cast<const nf_window&>(given), shape);
+    case NF_CURVE: return along_order(reinterpret_cast<const nf_curve&>(given), shape);
+    default: return on_axes(reinterpret_cast<const nf_neighborhood&>(given), shape);
   }
-  return pattern;
 }
 
 }  // namespace nearfield::core

@@ -7,9 +7,15 @@
 namespace nearfield::core {
 
 // What must hold before anything else is looked at: kind, rank and size of the struct.
-const nf_neighborhood& check_pattern_head(const nf_pattern* pattern);
+const nf_pattern& check_pattern_head(const nf_pattern* pattern);
 
-// The values of each axis of shape.grid.
-Pattern validate_pattern(const nf_neighborhood& given, const Shape& shape);
+// The values of a pattern whose head is checked, on shape.grid.
+Pattern validate_pattern(const nf_pattern& given, const Shape& shape);
+
+// An order by its number, else an error.
+OrderKind validate_order(const char* name, int32_t order);
+
+// An order's grid may have 2^31 - 1 tokens.
+void check_order_grid(const Shape& shape);
 
 }  // namespace nearfield::core

@@ -52,24 +52,24 @@ void check_tokens(const nf_ragged& given, int64_t piece, int rank) {
 }
 
 // "" or why the pattern does not allow this grid.
-std::string obstacle(const nf_neighborhood& neighborhood, const Shape& shape) {
+std::string obstacle(const nf_pattern& pattern, const Shape& shape) {
   try {
-    validate_pattern(neighborhood, shape);
+    validate_pattern(pattern, shape);
   } catch (const Error& error) {
     return error.what();
   }
   return {};
 }
 
-void check_pattern(const nf_neighborhood& neighborhood, int64_t piece, Shape shape, const int64_t* grid) {
+void check_pattern(const nf_pattern& pattern, int64_t piece, Shape shape, const int64_t* grid) {
   std::copy_n(grid, shape.rank, shape.grid);
-  const std::string together = obstacle(neighborhood, shape);
+  const std::string together = obstacle(pattern, shape);
   if (together.empty()) return;
   // One axis may be the reason; empty ones break no rule.
   for (int a = 0; a < shape.rank; ++a) {
     std::fill_n(shape.grid, shape.rank, 0);
     shape.grid[a] = grid[a];
-    if (const std::string alone = obstacle(neighborhood, shape); !alone.empty())
+    if (const std::string alone = obstacle(pattern, shape); !alone.empty())
       invalid_argument("grids[", piece, "][", a, "]=", grid[a], ": ", alone);
   }
   invalid_argument("grids[", piece, "]=", text_of(grid, shape.rank), ": ", together);
@@ -85,7 +85,7 @@ void take_pieces(Ragged& ragged, const nf_ragged& given, int64_t tokens) {
   check_offsets(given, tokens);
   for (int64_t i = 0; i < given.count; ++i) {
     check_tokens(given, i, shape.rank);
-    check_pattern(*ragged.neighborhood, i, shape, given.grids + i * shape.rank);
+    check_pattern(*ragged.pattern, i, shape, given.grids + i * shape.rank);
   }
   ragged.count = given.count;
   ragged.token_offsets = given.token_offsets;

@@ -6,7 +6,7 @@
 
 namespace nearfield::core {
 
-// `ragged` has its neighborhood and the packed tensors' shape; this adds the pieces. Each is a grid that fills the
+// `ragged` has its pattern and the packed tensors' shape; this adds the pieces. Each is a grid that fills the
 // tokens between its offsets, and one that the pattern allows.
 void take_pieces(Ragged& ragged, const nf_ragged& given, int64_t tokens);
 

@@ -51,7 +51,7 @@ class RaggedPiece {
     Shape& shape = problem.shape;
     shape.batch = 1;
     std::copy_n(ragged.grids + index * shape.rank, shape.rank, shape.grid);
-    problem.pattern = validate_pattern(*ragged.neighborhood, shape);
+    problem.pattern = validate_pattern(*ragged.pattern, shape);
     for (TensorView* view : {&problem.query, &problem.key, &problem.value}) *view = of_grid(*view);
     Modifiers& m = problem.modifiers;
     for (TensorView* view : {&m.key_mask, &m.key_weights}) *view = of_grid(*view);

@@ -16,7 +16,7 @@ namespace nearfield::core {
 
 // A validated ragged call.
 struct Ragged {
-  const nf_neighborhood* neighborhood = nullptr;
+  const nf_pattern* pattern = nullptr;
   int64_t count = 0;
   const int64_t* token_offsets = nullptr;  // [count + 1]
   const int64_t* grids = nullptr;          // [count][rank]

@@ -180,9 +180,9 @@ Arguments take_inputs(const nf_pattern* pattern, const nf_tensor* query, const n
                       const nf_modifiers* modifiers, const nf_options* options, Memory memory) {
   Arguments a;
   a.memory = memory;
-  const nf_neighborhood& neighborhood = check_pattern_head(pattern);
+  const nf_pattern& given = check_pattern_head(pattern);
   take_query_key_value(a, pattern->rank, query, key, value);
-  a.problem.pattern = validate_pattern(neighborhood, a.problem.shape);
+  a.problem.pattern = validate_pattern(given, a.problem.shape);
   take_modifiers(a, modifiers);
   take_options(a.problem, options);
   a.options = options;

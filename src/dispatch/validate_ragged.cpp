@@ -28,7 +28,7 @@ class Call {
 
   Call(const nf_pattern* pattern, const nf_ragged* pieces, const nf_tensor* query, const nf_tensor* key,
        const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options) {
-    ragged.neighborhood = &check_pattern_head(pattern);
+    ragged.pattern = &check_pattern_head(pattern);
     if (pieces == nullptr) invalid_argument("ragged: must not be NULL");
     if (pieces->struct_size < sizeof(nf_ragged))
       invalid_argument("ragged.struct_size=", pieces->struct_size, ": must be at least ", sizeof(nf_ragged));
@@ -36,7 +36,7 @@ class Call {
     // What is wrong with the pattern whatever the grids; then what one of them does not allow.
     Shape no_tokens = shape();
     std::fill_n(no_tokens.grid, no_tokens.rank, 0);
-    ragged.packed.pattern = validate_pattern(*ragged.neighborhood, no_tokens);
+    ragged.packed.pattern = validate_pattern(*ragged.pattern, no_tokens);
     take_pieces(ragged, *pieces, tokens_);
     if (modifiers != nullptr) take_modifiers(*modifiers);
     take_options(ragged.packed, options);
@@ -137,6 +137,8 @@ void Call::take_modifiers(const nf_modifiers& given) {
   if (given.key_weights != nullptr)
     modifiers.key_weights =
         take_input("key_weights", given.key_weights, rules_of({tokens()}), parameter_dtype(dtype()), kAny);
+  if (given.bias != nullptr && ragged.packed.pattern.order)
+    invalid_argument("bias: must be NULL where the pattern lies along an order: each piece would need its own table");
   if (given.bias != nullptr)
     modifiers.bias =
         take_input("bias", given.bias, rules_of_bias(shape(), ragged.packed.pattern), parameter_dtype(dtype()), kAny);

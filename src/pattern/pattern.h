@@ -1,10 +1,16 @@
-// A pattern says which keys a query sees: one rule for each axis of the grid. It knows no hardware and no tiles.
+// A pattern says which keys a query sees: one rule for each axis of the grid, or one for the positions along an order
+// of its tokens. It knows no hardware and no tiles.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <memory>
+#include <utility>
 #include <variant>
 
 #include "pattern/neighborhood.h"
+#include "pattern/runs.h"
+#include "pattern/token_order.h"
 
 namespace nearfield::core {
 
@@ -19,13 +25,26 @@ inline constexpr int kMaxGridRank = 3;
 //   keys_of(n, x)       keys that query coordinate x sees, of the n in its class
 //   queries_of(n, y)    queries that see key coordinate y: the transpose
 //   longest_window(n)   the length of the longest keys_of(n, x); 0 if n is
-//   kernel_size         a bias table has 2*kernel_size - 1 entries on this axis, for key - query + kernel_size - 1
-using AxisRule = std::variant<NeighborhoodAxis>;
+//   kernel_size         of a grid's axis: a bias table has 2*kernel_size - 1 entries there (bias_extents.h)
+using AxisRule = std::variant<NeighborhoodAxis, RunsAxis>;
 
 struct Pattern {
-  int rank = 0;
+  int rank = 0;  // of the rules
   AxisRule axes[kMaxGridRank];
-  bool operator==(const Pattern&) const = default;
+  // Not null: the grid has order->key.rank axes, and the only rule is for positions along the order.
+  std::shared_ptr<const TokenOrder> order;
+
+  int grid_rank() const { return order ? order->key.rank : rank; }
+  // The rules alone.
+  Pattern without_order() const {
+    Pattern rules = *this;
+    rules.order.reset();
+    return rules;
+  }
+  bool operator==(const Pattern& other) const {
+    const bool same_order = order && other.order ? order->key == other.order->key : order == other.order;
+    return same_order && rank == other.rank && std::equal(axes, axes + kMaxGridRank, other.axes);
+  }
 };
 
 }  // namespace nearfield::core

@@ -4,6 +4,8 @@
 #include <variant>
 #include <vector>
 
+#include "pattern/curve.h"
+
 namespace nearfield::core {
 namespace {
 
@@ -52,6 +54,24 @@ void write_row(const Axes& axes, int64_t* keys, int64_t* bias_index) {
   }
 }
 
+// Of the query at one position along an order: one axis of slots, turned from positions into tokens.
+void write_row_along(const Pattern& pattern, int64_t position, std::vector<AxisSlot>& slots,
+                     const int64_t (&extents)[kMaxGridRank], int64_t* keys, int64_t* bias_index) {
+  std::visit([&](const auto& rule) { fill_axis(rule, position, slots); }, pattern.axes[0]);
+  const TokenOrder& order = *pattern.order;
+  int64_t query[kMaxGridRank], key[kMaxGridRank];
+  order.coordinates_of(order.token_at(position), query);
+  for (size_t slot = 0; slot < slots.size(); ++slot) {
+    const bool is_seen = slots[slot].key >= 0;
+    keys[slot] = is_seen ? order.token_at(slots[slot].key) : kAbsent;
+    if (bias_index == nullptr) continue;
+    bias_index[slot] = is_seen ? 0 : kAbsent;
+    if (is_seen) order.coordinates_of(keys[slot], key);
+    for (int a = 0; a < order.key.rank && is_seen; ++a)
+      bias_index[slot] = bias_index[slot] * (2 * extents[a] - 1) + key[a] - query[a] + extents[a] - 1;
+  }
+}
+
 }  // namespace
 
 void window_slots(const Pattern& pattern, int64_t (&slots)[kMaxGridRank]) {
@@ -83,7 +103,14 @@ void write_windows(const Pattern& pattern, int64_t first, int64_t count, int64_t
         },
         pattern.axes[a]);
   }
+  int64_t extents[kMaxGridRank] = {1, 1, 1};
+  if (pattern.order && bias_index != nullptr) bias_extents(pattern, extents);
   for (int64_t i = 0; i < count; ++i) {
+    if (pattern.order) {
+      write_row_along(pattern, pattern.order->position_of(first + i), axes.slots[0], extents, keys + i * row,
+                      bias_index == nullptr ? nullptr : bias_index + i * row);
+      continue;
+    }
     int64_t rest = first + i;
     for (int a = pattern.rank - 1; a >= 0; --a) {
       std::visit([&](const auto& rule) { fill_axis(rule, rest % rule.queries, axes.slots[a]); }, pattern.axes[a]);

@@ -2,16 +2,16 @@
 #pragma once
 
 #include <cstddef>
-#include <list>
 #include <memory>
-#include <mutex>
 
+#include "base/lru_cache.h"
 #include "plan/plan.h"
 
 namespace nearfield::core {
 
 // Builds the plan or returns the one built before. Keeps at most kPlanCacheEntries plans and kPlanCacheBytes bytes,
-// dropping the least recently used; a plan in use outlives its eviction.
+// dropping the least recently used; a plan in use outlives its eviction. Of a pattern along an order, a plan knows the
+// positions only: all orders of as many tokens share it.
 inline constexpr size_t kPlanCacheEntries = 64;
 inline constexpr size_t kPlanCacheBytes = size_t{64} << 20;
 std::shared_ptr<const Plan> cached_plan(const Pattern& pattern, const TileShape& shape, bool transposed = false,
@@ -25,27 +25,17 @@ struct PlanKey {
   bool operator==(const PlanKey&) const = default;
 };
 
-// What cached_plan keeps, once per process. Thread-safe. Builds outside its lock, so two threads may build the same
-// plan at once; the one kept first is then returned to both.
+// What cached_plan keeps, once per process. Thread-safe.
 class PlanCache {
  public:
-  PlanCache(size_t max_entries, size_t max_bytes) : max_entries_(max_entries), max_bytes_(max_bytes) {}
-  // Errors: those of Plan; nothing is kept then. A plan larger than the cache is returned but not kept.
+  PlanCache(size_t max_entries, size_t max_bytes) : cache_(max_entries, max_bytes) {}
+  // Errors: those of Plan.
   std::shared_ptr<const Plan> get(const PlanKey& key);
-  size_t entries() const;
-  size_t bytes() const;
+  size_t entries() const { return cache_.entries(); }
+  size_t bytes() const { return cache_.bytes(); }
 
  private:
-  struct Entry {
-    PlanKey key;
-    std::shared_ptr<const Plan> plan;
-  };
-  std::shared_ptr<const Plan> find_locked(const PlanKey& key);  // and makes it the most recently used
-
-  const size_t max_entries_, max_bytes_;
-  mutable std::mutex mutex_;
-  std::list<Entry> entries_;  // most recently used first; few enough to search one by one
-  size_t bytes_ = 0;
+  LruCache<PlanKey, Plan> cache_;
 };
 
 }  // namespace nearfield::core

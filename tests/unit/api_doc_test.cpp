@@ -135,6 +135,43 @@ TEST(ApiDoc, Patterns) {
   });
 }
 
+template <class Pattern>
+std::function<nf_status(Call&)> forward_along(Pattern pattern) {
+  return [pattern](Call& c) {
+    c.pattern = &pattern.pattern;
+    return c.forward();
+  };
+}
+
+TEST(ApiDoc, WindowsAndCurves) {
+  constexpr int64_t kSizes[] = {2, 3};
+  const auto window = [&](auto change) {
+    nf_window pattern = nf_make_window(2, kSizes);
+    change(pattern);
+    return forward_along(pattern);
+  };
+  const auto curve = [](auto change) {
+    nf_curve pattern = nf_make_curve(2, NF_HILBERT, NF_CURVE_WINDOW, 9);
+    change(pattern);
+    return forward_along(pattern);
+  };
+  expect_documented({
+      {kInvalid, window([](nf_window& w) { w.size[1] = 0; })},
+      {kInvalid, window([](nf_window& w) { w.shift[0] = -1; })},
+      {kInvalid, window([](nf_window& w) { w.shift[1] = 3; })},
+      {kInvalid, curve([](nf_curve& c) { c.order = 9; })},
+      {kInvalid, curve([](nf_curve& c) { c.form = 0; })},
+      {kInvalid, curve([](nf_curve& c) { c.size = 0; })},
+      {kInvalid, curve([](nf_curve& c) { c.shift = 9; })},
+      {kInvalid, curve([](nf_curve& c) { c.form = NF_CURVE_SLIDE, c.shift = 1; })},
+      {kInvalid, curve([](nf_curve& c) { c.stride = 2; })},
+      {kInvalid, curve([](nf_curve& c) { c.form = NF_CURVE_SLIDE, c.stride = 10; })},
+      {kInvalid, curve([](nf_curve& c) { c.dilation = 0; })},
+      {kInvalid, curve([](nf_curve& c) { c.is_causal = 2; })},
+      {kInvalid, curve([](nf_curve& c) { c.reserved = 1; })},
+  });
+}
+
 TEST(ApiDoc, Tensors) {
   expect_documented({
       {kInvalid, forward_after([](Call& c) { c.q = nullptr; })},

@@ -1,5 +1,6 @@
 #include "brute_force.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -78,13 +79,17 @@ class Dense {
  public:
   Dense(const Problem& problem, const Tensors<Real>& tensors)
       : problem_(problem), shape_(problem.shape), tensors_(tensors), mask_(load(problem.modifiers.key_mask)) {
-    for (int a = 0; a < shape_.rank; ++a) {
-      const auto& axis = std::get<NeighborhoodAxis>(problem.pattern.axes[a]);
-      kernel_size_[a] = axis.kernel_size;
-      for (int64_t i = 0; i < axis.queries; ++i) {
-        for (const auto& offset : seen_from(axis, i)) offsets_[a].push_back(offset);
-      }
+    for (int a = 0; a < problem.pattern.rank; ++a) {
+      std::visit(
+          [&](const auto& axis) {
+            extents_[a] = axis.kernel_size;
+            for (int64_t i = 0; i < axis.queries; ++i) {
+              for (const auto& offset : seen_from(axis, i)) offsets_[a].push_back(offset);
+            }
+          },
+          problem.pattern.axes[a]);
     }
+    if (problem.pattern.order) measure_extents();
   }
 
   // Calls row(first element of out, element of logsumexp, sum of weights, sums of weighted values) per query.
@@ -152,31 +157,65 @@ class Dense {
 
   int64_t bias_entries() const {
     int64_t entries = 1;
-    for (int a = 0; a < shape_.rank; ++a) entries *= 2 * kernel_size_[a] - 1;
+    for (int a = 0; a < shape_.rank; ++a) entries *= 2 * extents_[a] - 1;
     return entries;
   }
 
   // Row-major index of the pair's bias in a head's table; nothing if i does not see j on every axis.
   std::optional<int64_t> bias_index(int64_t i, int64_t j) const {
     int64_t index = 0, factor = 1;
+    if (problem_.pattern.order) {
+      if (!seen_along_order(i, j)) return {};
+      for (int a = shape_.rank - 1; a >= 0; --a) {
+        const int64_t length = shape_.grid[a];
+        index += (j % length - i % length + extents_[a] - 1) * factor;
+        factor *= 2 * extents_[a] - 1;
+        i /= length;
+        j /= length;
+      }
+      return index;
+    }
     for (int a = shape_.rank - 1; a >= 0; --a) {
       const int64_t length = shape_.grid[a];
       const std::optional<int64_t> offset = offsets_[a][at(i % length * length + j % length)];
       if (!offset) return {};
-      index += (*offset + kernel_size_[a] - 1) * factor;
-      factor *= 2 * kernel_size_[a] - 1;
+      index += (*offset + extents_[a] - 1) * factor;
+      factor *= 2 * extents_[a] - 1;
       i /= length;
       j /= length;
     }
     return index;
   }
 
+  bool seen_along_order(int64_t i, int64_t j) const {
+    const core::TokenOrder& order = *problem_.pattern.order;
+    return offsets_[0][at(order.position_of(i) * order.size() + order.position_of(j))].has_value();
+  }
+
+  // "a table over true grid offsets, e = the pattern's largest extent"
+  void measure_extents() {
+    std::fill_n(extents_, core::kMaxGridRank, 1);
+    for (int64_t i = 0; i < shape_.tokens(); ++i) {
+      for (int64_t j = 0; j < shape_.tokens(); ++j) {
+        if (!seen_along_order(i, j)) continue;
+        int64_t query = i, key = j;
+        for (int a = shape_.rank - 1; a >= 0; --a) {
+          const int64_t distance = key % shape_.grid[a] - query % shape_.grid[a];
+          extents_[a] = std::max(extents_[a], 1 + (distance < 0 ? -distance : distance));
+          query /= shape_.grid[a];
+          key /= shape_.grid[a];
+        }
+      }
+    }
+  }
+
   const Problem& problem_;
   const core::Shape& shape_;
   const Tensors<Real>& tensors_;
   std::vector<long double> mask_;
-  int64_t kernel_size_[core::kMaxGridRank] = {1, 1, 1};
-  std::vector<std::optional<int64_t>> offsets_[core::kMaxGridRank];  // [query token][key token] of each axis
+  int64_t extents_[core::kMaxGridRank] = {1, 1, 1};
+  // [query token][key token] of each axis; along an order there is one, of its positions.
+  std::vector<std::optional<int64_t>> offsets_[core::kMaxGridRank];
 };
 
 template <class Real>
@@ -194,6 +233,21 @@ Real loss(const Problem& problem, const core::BackwardInputs& inputs, const Tens
 }
 
 }  // namespace
+
+std::vector<std::optional<int64_t>> seen_from(const core::RunsAxis& axis, int64_t i) {
+  const auto run_of = [&](int64_t x) {  // the first run is short by the shift
+    int64_t run = 0;
+    for (int64_t end = axis.kernel_size - axis.phase; x >= end; end += axis.kernel_size) ++run;
+    return run;
+  };
+  std::vector<std::optional<int64_t>> seen(static_cast<size_t>(axis.keys));
+  for (int64_t j = 0; j < axis.keys; ++j) {
+    const int64_t x = i / axis.dilation, y = j / axis.dilation;
+    const bool same_class = j % axis.dilation == i % axis.dilation;
+    if (same_class && run_of(x) == run_of(y) && !(axis.is_causal && y > x)) seen[static_cast<size_t>(j)] = y - x;
+  }
+  return seen;
+}
 
 std::vector<std::optional<int64_t>> seen_from(const NeighborhoodAxis& axis, int64_t i) {
   std::vector<std::optional<int64_t>> seen(static_cast<size_t>(axis.keys));

@@ -13,6 +13,7 @@ namespace nearfield::test {
 
 // For each token of the axis: in-class key - query (the bias offset) if token i sees it, else nothing.
 std::vector<std::optional<int64_t>> seen_from(const core::NeighborhoodAxis& axis, int64_t i);
+std::vector<std::optional<int64_t>> seen_from(const core::RunsAxis& axis, int64_t i);
 
 // All tensors of a problem, dense and row-major in their shapes, the batch of key_weights included.
 template <class Real>

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "check/public_pattern.h"
 #include "check/random_geometry.h"
 #include "check/random_problem.h"
 #include "engine/reference/row.h"
@@ -23,20 +24,6 @@ using core::Boundary;
 using core::NeighborhoodAxis;
 
 constexpr int64_t kUntouched = std::numeric_limits<int64_t>::max();
-
-nf_neighborhood lower(const core::Pattern& pattern) {
-  nf_neighborhood result = {};
-  result.pattern = {sizeof result, NF_NEIGHBORHOOD, pattern.rank};
-  for (int a = 0; a < pattern.rank; ++a) {
-    const auto& axis = std::get<NeighborhoodAxis>(pattern.axes[a]);
-    result.kernel_size[a] = axis.kernel_size;
-    result.stride[a] = axis.stride;
-    result.dilation[a] = axis.dilation;
-    result.is_causal[a] = axis.is_causal ? 1 : 0;
-    result.boundary[a] = static_cast<int32_t>(axis.boundary);
-  }
-  return result;
-}
 
 // (key token, entry of the bias table) in each slot of one query of an axis that are filled, in the slots' order.
 using Slots = std::vector<std::pair<int64_t, int64_t>>;
@@ -57,7 +44,7 @@ void check_axis(const NeighborhoodAxis& axis) {
   core::Pattern pattern;
   pattern.rank = 1;
   pattern.axes[0] = axis;
-  const nf_neighborhood given = lower(pattern);
+  const auto given = std::get<nf_neighborhood>(core::public_pattern(pattern));
   size_t longest = 0;
   for (int64_t query = 0; query < axis.queries; ++query) longest = std::max(longest, defined_slots(axis, query).size());
   int64_t slots = -1;
@@ -125,11 +112,12 @@ TEST(Windows, RandomGridsMatchTheReference) {
     const core::Problem& problem = random.problem();
     const core::Shape& shape = problem.shape;
     SCOPED_TRACE(random.describe());
-    const nf_neighborhood given = lower(problem.pattern);
+    const core::PublicPattern given = core::public_pattern(problem.pattern);
     const std::vector<int64_t> grid(shape.grid, shape.grid + shape.rank);
     core::Random part(seed);
     const int64_t first = part.between(0, shape.tokens()), count = part.between(0, shape.tokens() - first);
-    const Windows seen = windows(&given.pattern, grid, first, count, true);
+    const Windows seen = windows(core::head_of(given), grid, first, count, true);
+    const std::vector<int64_t> extents = bias_extents(core::head_of(given), grid);
     ASSERT_EQ(static_cast<int64_t>(seen.keys.size()), count * seen.slots);
     for (int64_t i = 0; i < count; ++i) {
       std::set<std::pair<int64_t, int64_t>> expected, written;
@@ -140,7 +128,7 @@ TEST(Windows, RandomGridsMatchTheReference) {
         for (int a = 0; a < shape.rank; ++a) {
           const auto at = static_cast<size_t>(a);
           token = token * grid[at] + key.token[at];
-          entry = entry * (2 * given.kernel_size[a] - 1) + key.offset[at] + given.kernel_size[a] - 1;
+          entry = entry * (2 * extents[at] - 1) + key.offset[at] + extents[at] - 1;
         }
         expected.emplace(token, entry);
       }

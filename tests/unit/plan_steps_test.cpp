@@ -33,6 +33,7 @@ struct Listed {
   explicit Listed(core::Random& random) {
     core::RandomProblemOptions options;
     options.max_pairs = 3000;
+    options.neighborhoods_only = true;
     geometry = core::random_geometry(random, options);
     given.pattern = {sizeof given, NF_NEIGHBORHOOD, geometry.pattern.rank};
     for (int a = 0; a < geometry.pattern.rank; ++a) {

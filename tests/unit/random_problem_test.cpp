@@ -15,8 +15,8 @@ namespace {
 
 using namespace core;
 
-const NeighborhoodAxis& axis_of(const Problem& problem, int a) {
-  return std::get<NeighborhoodAxis>(problem.pattern.axes[a]);
+int64_t length_of(const Problem& problem, int axis) {
+  return problem.pattern.order ? problem.shape.tokens() : problem.shape.grid[axis];
 }
 
 std::vector<double> values_of(const TensorView& view) {
@@ -77,12 +77,18 @@ TEST(RandomProblem, ObeysRulesAndLimits) {
     ASSERT_LE(pairs * (s.head_dim + s.head_dim_v), options.max_multiplies);
     ASSERT_LE(std::max(s.head_dim, s.head_dim_v), options.max_head_dim);
     ASSERT_EQ(s.heads % s.heads_kv, 0);
-    for (int a = 0; a < s.rank; ++a) {
-      const NeighborhoodAxis& axis = axis_of(problem, a);
-      ASSERT_TRUE(1 <= axis.stride && axis.stride <= axis.kernel_size && axis.dilation >= 1) << random.describe();
-      ASSERT_FALSE(axis.wraps() && (axis.is_causal || s.grid[a] % axis.dilation != 0)) << random.describe();
-      ASSERT_EQ(axis.queries, s.grid[a]);
-      ASSERT_EQ(axis.keys, s.grid[a]);
+    ASSERT_EQ(problem.pattern.rank, problem.pattern.order ? 1 : s.rank);
+    for (int a = 0; a < problem.pattern.rank; ++a) {
+      const int64_t length = length_of(problem, a);
+      std::visit(
+          [&](const auto& axis) {
+            ASSERT_TRUE(1 <= axis.stride && axis.stride <= axis.kernel_size && axis.dilation >= 1) << random.describe();
+            ASSERT_TRUE(0 <= axis.phase && axis.phase < axis.kernel_size) << random.describe();
+            ASSERT_FALSE(axis.wraps() && (axis.is_causal || length % axis.dilation != 0)) << random.describe();
+            ASSERT_EQ(axis.queries, length);
+            ASSERT_EQ(axis.keys, length);
+          },
+          problem.pattern.axes[a]);
     }
   }
 }
@@ -127,8 +133,15 @@ void note_layouts(Kinds& kinds, const Problem& problem) {
 }
 
 void note_pattern(Kinds& kinds, const Problem& problem) {
-  for (int a = 0; a < problem.shape.rank; ++a) {
-    const NeighborhoodAxis& axis = axis_of(problem, a);
+  const auto& order = problem.pattern.order;
+  if (order) note(kinds, true, concat("along ", order_name(order->key.kind)));
+  for (int a = 0; a < problem.pattern.rank; ++a) {
+    if (const auto* runs = std::get_if<RunsAxis>(&problem.pattern.axes[a])) {
+      note(kinds, true, order ? "runs along an order" : "runs of an axis");
+      note(kinds, runs->phase > 0, "shifted runs");
+      continue;
+    }
+    const auto& axis = std::get<NeighborhoodAxis>(problem.pattern.axes[a]);
     note(kinds, true, concat("boundary ", static_cast<int>(axis.boundary)));
     note(kinds, axis.is_causal, "causal");
     note(kinds, axis.kernel_size > axis.keys, "window beyond the axis");
@@ -140,7 +153,7 @@ void note_pattern(Kinds& kinds, const Problem& problem) {
   }
 }
 
-// Everything that the header promises does occur: each of the 39 kinds above and below.
+// Everything that the header promises does occur: each of the 46 kinds above and below.
 TEST(RandomProblem, IsVaried) {
   Kinds kinds;
   RandomProblemOptions options;
@@ -154,7 +167,7 @@ TEST(RandomProblem, IsVaried) {
   }
   std::string all;
   for (const std::string& kind : kinds) all += kind + "; ";
-  EXPECT_EQ(kinds.size(), 39u) << all;
+  EXPECT_EQ(kinds.size(), 46u) << all;
 }
 
 TEST(RandomProblem, NoticesStrayWrites) {

@@ -46,7 +46,8 @@ TEST(Validate, TurnsAValidCallIntoAProblem) {
   EXPECT_EQ(p.threading.num_threads, 1);
   const Pattern expected{2,
                          {NeighborhoodAxis{5, 5, 3, 1, 2, true, Boundary::clamp},
-                          NeighborhoodAxis{6, 6, 5, 2, 1, false, Boundary::wrap}, NeighborhoodAxis{}}};
+                          NeighborhoodAxis{6, 6, 5, 2, 1, false, Boundary::wrap}, NeighborhoodAxis{}},
+                         {}};
   EXPECT_EQ(p.pattern, expected);
 
   const std::pair<const TensorView*, const Owned*> views[] = {{&p.query, &call.query},
@@ -238,7 +239,8 @@ TEST(Validate, InputsNeedNoMemory) {
 // ---- the pattern ---------------------------------------------------------------------------------------------------
 
 TEST(Validate, PatternHead) {
-  expect_error(kAll, "pattern.kind=7: must be 1 (neighborhood)", [](Call& c) { c.pattern.pattern.kind = 7; });
+  expect_error(kAll, "pattern.kind=7: must be 1 (neighborhood), 2 (window) or 3 (curve)",
+               [](Call& c) { c.pattern.pattern.kind = 7; });
   expect_error(kAll, "pattern.rank=0: must be 1, 2 or 3", [](Call& c) { c.pattern.pattern.rank = 0; });
   expect_error(kAll, "pattern.rank=4: must be 1, 2 or 3", [](Call& c) { c.pattern.pattern.rank = 4; });
 }

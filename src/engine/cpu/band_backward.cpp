@@ -65,8 +65,8 @@ class BandBackward : BandWalk<T> {
     const int64_t origin = column.last.table->intervals[static_cast<size_t>(column.strip->begin)].start;
     for (int64_t p = 0; p < positions_; ++p) {
       const int64_t token = column.last.far_token(origin + p);
-      if (wanted_.key) own_.dkey_offsets[p] = token * this->strides_of(sums_.dkey).position;
-      if (wanted_.value) own_.dvalue_offsets[p] = token * this->strides_of(sums_.dvalue).position;
+      if (wanted_.key) own_.dkey_offsets[p] = this->placement_of(sums_.dkey).along(token);
+      if (wanted_.value) own_.dvalue_offsets[p] = this->placement_of(sums_.dvalue).along(token);
     }
     const int64_t more = problem_.shape.additional * (ws_.key_stride + ws_.value_stride);
     for (int64_t kv_head = heads.first; kv_head < heads.end; ++kv_head)
@@ -87,6 +87,10 @@ class BandBackward : BandWalk<T> {
     mark_seen(t, tiles[0].queries);
     this->share_upcoming(tiles, block.count);
     kernels_.band_gradients(tiles, block.count);
+    if (wanted_.bias && modifiers_.cells != nullptr)
+      this->for_each_bias(column, t, tiles[0].queries, [&](int64_t entry, int64_t row, int64_t p) {
+        own_.block_bias[entry] += own_.dbias_rows[row + p];
+      });
     const TensorView& dquery = gradients_.query;
     for (int64_t r = 0; r < block.count && wanted_.query; ++r)
       kernels_.store_rows(tiles[r].dquery, ws_.key_stride, tiles[r].queries, problem_.shape.head_dim,
@@ -108,10 +112,10 @@ class BandBackward : BandWalk<T> {
     tile.logsumexp = ws_.logsumexp + r * lanes;
     const auto load = [&](const TensorView& tensor, T* values) {
       const std::byte* from = line(tensor);
-      const int64_t step = this->strides_of(tensor).position;
+      const LinePlacement placement = this->placement_of(tensor);
       for (int64_t i = 0; i < tile.queries; ++i) {
         const int64_t token = column.last.near_token(column.strip->begin + t + i);
-        std::memcpy(values + i, from + token * step * size_of(tensor.dtype), sizeof(T));
+        std::memcpy(values + i, from + placement.along(token) * size_of(tensor.dtype), sizeof(T));
       }
     };
     load(inputs_.logsumexp, tile.logsumexp);
@@ -147,7 +151,13 @@ class BandBackward : BandWalk<T> {
     if (wanted_.key_weights) group.dlog_weights = own_.dlog_weights + first;
     if (modifiers_.weightless != nullptr) group.weightless = ws_.weightless + first;
     if (wanted_.bias) {
-      this->point_at_bias(column, block, r, own_.block_bias, t, own_.dbias + first);
+      if (modifiers_.cells != nullptr) {
+        this->for_each_bias(column, t, tile.queries,
+                            [&](int64_t, int64_t row, int64_t p) { own_.dbias_rows[row + p] = 0; });
+        own_.dbias[0] = own_.dbias_rows;
+      } else {
+        this->point_at_bias(column, block, r, own_.block_bias, t, own_.dbias + first);
+      }
       group.dbias = own_.dbias + first;
     }
     if (tile.group_count == 1) return;
@@ -186,9 +196,8 @@ class BandBackward : BandWalk<T> {
     if (wanted_.key) add(sums_.dkey, packed + slot.dkeys, ws_.key_stride, static_cast<T>(kLn2), own_.dkey_offsets);
     if (wanted_.value) add(sums_.dvalue, packed + slot.dvalues, ws_.value_stride, T{1}, own_.dvalue_offsets);
     if (!wanted_.key_weights) return;
-    const LineStrides strides(modifiers_.token_strides, rank_);
     T* target = sums_.dlog_weights + (heads.batch * problem_.shape.heads_kv + kv_head) * problem_.shape.tokens() +
-                strides.key_line(column, tag.plane, tag.row);
+                this->token_line(column, tag);
     for (int64_t p = 0; p < positions_; ++p) target[ws_.token_offsets[p]] += packed[slot.dlog_weights + p];
   }
 

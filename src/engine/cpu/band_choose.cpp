@@ -1,6 +1,7 @@
 // Whether the band kernel can run a problem, on strips of which length, and how long it should take.
 #include <algorithm>
 #include <cstdint>
+#include <variant>
 
 #include "engine/cpu/band_gradient_workspace.h"
 #include "engine/cpu/driver.h"
@@ -18,9 +19,13 @@ constexpr size_t kMostSlotBytes = size_t{1} << 20;
 // 1-D windows have no line to walk to: a longer strip shares more of what it packs.
 constexpr int64_t kStrip1d = 64;
 
+int64_t keys_on_axis(const Pattern& pattern, int axis) {
+  return std::visit([](const auto& rule) { return rule.keys; }, pattern.axes[axis]);
+}
+
 // Strips of about equal length, so that the last one of a class is not a remnant.
 int64_t strip_length(const Problem& problem, int64_t lanes) {
-  const int last = problem.shape.rank - 1;
+  const int last = problem.pattern.rank - 1;
   const int64_t length = std::max<int64_t>(1, longest_class(problem.pattern, last));
   const int64_t longest = last == 0 ? std::max(kStrip1d, lanes) : lanes;
   const int64_t strips = ceil_div(length, longest);
@@ -76,9 +81,9 @@ bool choose(const Problem& problem, CpuChoice& choice) {
   const KernelTable<T>& kernels = kernels_of<T>(choice.isa);
   const CpuRates& rates = cpu_rates(choice.isa);
   TileShape shape;
-  const int last = problem.shape.rank - 1;
+  const int last = problem.pattern.rank - 1;
   shape.near[last] = strip_length(problem, kernels.lanes);
-  for (int a = 0; a <= last; ++a) shape.far[a] = std::max<int64_t>(1, problem.shape.grid[a]);
+  for (int a = 0; a <= last; ++a) shape.far[a] = std::max<int64_t>(1, keys_on_axis(problem.pattern, a));
   choice.plan = cached_plan(problem.pattern, shape);
   const BandExtent extent(*choice.plan, kernels.lanes, static_cast<int64_t>(sizeof(T)));
   Arena arena(nullptr);

@@ -60,10 +60,11 @@ class BandForward : BandWalk<T> {
                        int64_t queries) {
     const TensorView& lse = outputs_.logsumexp;
     std::byte* line = this->query_line(column, lse, batch, head, block.plane, block.row + r);
-    const int64_t stride = this->strides_of(lse).position;
+    const LinePlacement placement = this->placement_of(lse);
     for (int64_t i = 0; i < queries; ++i) {
       const int64_t token = column.last.near_token(column.strip->begin + t + i);
-      std::memcpy(line + token * stride * size_of(lse.dtype), ws_.logsumexp + r * kernels_.lanes + i, sizeof(T));
+      std::memcpy(line + placement.along(token) * size_of(lse.dtype), ws_.logsumexp + r * kernels_.lanes + i,
+                  sizeof(T));
     }
   }
 

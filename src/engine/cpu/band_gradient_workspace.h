@@ -14,6 +14,7 @@ struct BandGradientWorkspace {
   T **dkeys, **dvalues, **dlog_weights, **dbias, **dadditional;
   int32_t *seen_from, *seen_to, *additional_from, *additional_to;
   int64_t *dquery_offsets, *dkey_offsets, *dvalue_offsets;
+  T* dbias_rows;      // as bias_rows
   T* block_bias;      // [bias_head]: of one block and head
   double* task_bias;  // [task_heads][bias_head]
   int64_t task_heads;
@@ -42,6 +43,7 @@ struct BandGradientWorkspace {
     int64_t bias_head = wanted.bias ? 1 : 0;
     for (int a = 0; wanted.bias && a < shape.rank; ++a) bias_head *= problem.modifiers.bias.sizes[a + 1];
     task_heads = wanted.bias ? forward.heads * (shape.heads / shape.heads_kv) : 0;
+    dbias_rows = arena.take<T>(wanted.bias ? kernels.lanes * forward.bias_step : 0);
     block_bias = arena.take<T>(bias_head);
     task_bias = arena.take<double>(task_heads * bias_head);
   }

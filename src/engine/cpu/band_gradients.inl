@@ -64,7 +64,7 @@ inline void line_gradients(const BandTile<typename V::Scalar>& tile, const BandG
       select_greater(gate, half, V::zero(), V::load(p + j)).store(p + j);
       select_greater(gate, half, V::zero(), V::load(ds + j)).store(ds + j);
     }
-  if (group.dbias != nullptr) add_to<V>(group.dbias[line] + begin - t, ds, window);
+  if (group.dbias != nullptr) add_to<V>(group.dbias[line] + begin + t * group.bias_step, ds, window);
   if (tile.slopes != nullptr)
     for (int64_t j = 0; j < window; j += W) (V::load(ds + j) * V::load(tile.slopes + at + j)).store(ds + j);
 }

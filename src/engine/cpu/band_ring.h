@@ -46,14 +46,16 @@ class BandRing {
     }
     query_offsets(column, problem_.query, ws_.query_offsets);
     query_offsets(column, out, ws_.out_offsets);
-    const int64_t key = strides_of(problem_.key).position, value = strides_of(problem_.value).position;
+    const LinePlacement key = placement_of(problem_.key), value = placement_of(problem_.value);
+    const Placement& tokens = modifiers_.tokens;
     seam_ = positions_;
     int64_t before = 0;
     for (int64_t p = 0; p < positions_; ++p) {
       const int64_t token = column.last.far_token(origin + p);
-      ws_.key_offsets[p] = token * key;
-      ws_.value_offsets[p] = token * value;
-      ws_.token_offsets[p] = token * modifiers_.token_strides[rank_ - 1];
+      ws_.key_offsets[p] = key.along(token);
+      ws_.value_offsets[p] = value.along(token);
+      ws_.token_offsets[p] = tokens.along(token);
+      if (ws_.bias_step > 0) ws_.cells[p] = modifiers_.cells[token];
       if (p > 0 && token < before && seam_ == positions_) seam_ = p;
       before = token;
     }
@@ -61,26 +63,31 @@ class BandRing {
 
   // Offsets of the strip's queries along their line.
   void query_offsets(const Column& column, const TensorView& tensor, int64_t* offsets) const {
-    const int64_t stride = strides_of(tensor).position;
+    const LinePlacement placement = placement_of(tensor);
     for (int64_t t = 0; t < column.strip->size; ++t)
-      offsets[t] = column.last.near_token(column.strip->begin + t) * stride;
+      offsets[t] = placement.along(column.last.near_token(column.strip->begin + t));
   }
 
-  LineStrides strides_of(const TensorView& tensor) const {
-    int64_t strides[kMaxGridRank] = {};
-    std::copy_n(tensor.strides + 1, rank_, strides);
-    return LineStrides(strides, rank_);
+  LinePlacement placement_of(const TensorView& tensor) const {
+    return LinePlacement(problem_.pattern, tensor.strides + 1);
   }
   // The first element of a query line in a tensor (batch, *grid, heads, ...).
   std::byte* query_line(const Column& column, const TensorView& tensor, int64_t batch, int64_t head, int64_t plane,
                         int64_t row) const {
     return tensor.at(batch * tensor.strides[0] + head * tensor.strides[rank_ + 1] +
-                     strides_of(tensor).query_line(column, plane, row));
+                     placement_of(tensor).query_line(column, plane, row));
   }
   std::byte* key_line(const Column& column, const TensorView& tensor, int64_t batch, int64_t head,
                       const LineTag& line) const {
     return tensor.at(batch * tensor.strides[0] + head * tensor.strides[rank_ + 1] +
-                     strides_of(tensor).key_line(column, line.plane, line.row));
+                     placement_of(tensor).key_line(column, line.plane, line.row));
+  }
+
+  // The first token of a key line, in row-major numbers.
+  int64_t token_line(const Column& column, const LineTag& line) const {
+    int64_t strides[kMaxGridRank] = {};
+    for (int a = 0; a < problem_.pattern.grid_rank(); ++a) strides[a] = modifiers_.tokens.stride(a);
+    return LinePlacement(problem_.pattern, strides).key_line(column, line.plane, line.row);
   }
 
   // ---- the ring ----------------------------------------------------------------------------------------------------
@@ -195,8 +202,7 @@ class BandRing {
 
   // Masked keys become rows of zeros: whatever they hold, they contribute nothing.
   void weigh_line(const Column& column, int64_t batch, const LineTag& tag, T* packed) {
-    const LineStrides strides(modifiers_.token_strides, rank_);
-    const int64_t line = strides.key_line(column, tag.plane, tag.row);
+    const int64_t line = token_line(column, tag);
     const T* weights = modifiers_.log_weights_of(batch) + line;
     T* log_weights = packed + ws_.slot.log_weights;
     for (int64_t p = 0; p < positions_; ++p) {
@@ -214,17 +220,21 @@ class BandRing {
       weightless[p] = modifiers_.weightless_of(batch)[line + ws_.token_offsets[p]];
   }
 
-  // `count` rows of a tensor, at evenly spaced offsets.
+  // `count` rows of a tensor, in as many pieces as there are runs of evenly spaced offsets.
   void foresee(const TensorView& tensor, const std::byte* line, const int64_t* offsets, int64_t count) {
-    if (count <= 0 || upcoming_ == ws_.most_upcoming) return;
-    const int64_t size = size_of(tensor.dtype), stride = count > 1 ? (offsets[1] - offsets[0]) * size : 0;
-    ws_.upcoming[upcoming_++] = {line + offsets[0] * size, stride, count, (tensor.sizes[rank_ + 2] * size + 63) / 64};
+    const int64_t size = size_of(tensor.dtype), cache_lines = (tensor.sizes[rank_ + 2] * size + 63) / 64;
+    for (int64_t i = 0, next = 0; i < count && upcoming_ < ws_.most_upcoming; i = next) {
+      next = i + 1;
+      const int64_t step = next < count ? offsets[next] - offsets[i] : 0;
+      while (next < count && offsets[next] - offsets[next - 1] == step) ++next;
+      ws_.upcoming[upcoming_++] = {line + offsets[i] * size, step * size, next - i, cache_lines};
+    }
   }
 
  protected:
   const Problem& problem_;
   const SharedModifiers<T>& modifiers_;
-  const int rank_;
+  const int rank_;  // of the grid
   const KernelTable<T>& kernels_;
   const BandExtent extent_;
   Arena arena_;

@@ -38,7 +38,7 @@ void modify_scores(const BandTile<typename V::Scalar>& tile, V* maxima) {
             x = cap * tangent;
             if (tile.slopes != nullptr) (V::set(1) - tangent * tangent).store(tile.slopes + at + j);
           }
-          if (group.bias != nullptr) x = x + V::load(group.bias[line] + begin + j - t);
+          if (group.bias != nullptr) x = x + V::load(group.bias[line] + begin + j + t * group.bias_step);
           if (group.log_weights != nullptr) {
             const V weight = V::load(group.log_weights[line] + begin + j);
             x = select_greater(nothing, weight, hidden, x + weight);  // hidden even from a query that is NaN

@@ -102,7 +102,9 @@ class BandWalk : public BandRing<T> {
     tile.groups[0].end = ws_.end + t;
     tile.groups[0].width = ws_.width;
     if (modifiers_.log_weights != nullptr) tile.groups[0].log_weights = ws_.log_weights + first;
-    if (modifiers_.bias != nullptr) {
+    if (modifiers_.cells != nullptr) {
+      spread_bias(column, static_cast<const T*>(modifiers_.bias) + head * modifiers_.bias_head, t, tile);
+    } else if (modifiers_.bias != nullptr) {
       point_at_bias(column, block, r, static_cast<const T*>(modifiers_.bias) + head * modifiers_.bias_head, t,
                     ws_.bias + first);
       tile.groups[0].bias = ws_.bias + first;
@@ -140,6 +142,25 @@ class BandWalk : public BandRing<T> {
       if (rank_ == 3) at += (z - block.plane + center[0]) * strides[0];
       *lines++ = table + at;
     });
+  }
+
+  // Along an order: calls visit(entry, row, p) for each pair of the tile: its place in a head's table, the query's row
+  // of bias_rows, and the position there.
+  template <class Visit>
+  void for_each_bias(const Column& column, int64_t t, int64_t queries, Visit visit) const {
+    for (int64_t i = 0; i < queries; ++i) {
+      const int64_t query = modifiers_.cells[column.last.near_token(column.strip->begin + t + i)];
+      for (int64_t p = ws_.begin[t + i]; p < ws_.end[t + i]; ++p)
+        visit(ws_.cells[p] - query + modifiers_.bias_middle, i * ws_.bias_step, p);
+    }
+  }
+
+  void spread_bias(const Column& column, const T* table, int64_t t, BandTile<T>& tile) {
+    for_each_bias(column, t, tile.queries,
+                  [&](int64_t entry, int64_t row, int64_t p) { ws_.bias_rows[row + p] = table[entry]; });
+    ws_.bias[0] = ws_.bias_rows;
+    tile.groups[0].bias = ws_.bias;
+    tile.groups[0].bias_step = ws_.bias_step;
   }
 
   // An even share of what is upcoming to each of the tiles, which then is on its way.

@@ -101,12 +101,14 @@ struct BandWorkspace {
   // ring [heads][slots][slot.size], tags [heads][slots], additional [heads]: M packed keys, M values, and likewise
   // their gradients; the rest once for each of `rows`
   T *ring, *additional, *query, *out, *scores, *logsumexp;
+  T* bias_rows;  // along an order [lanes][bias_step]: of each query, by positions
   const T **keys, **values, **log_weights, **bias, **weightless, **additional_lines;
   LineTag* tags;
   Upcoming* upcoming;
   int32_t *begin, *end, *none, *all;  // of the strip, and of the additional keys
   int64_t *key_offsets, *value_offsets, *query_offsets, *out_offsets, *token_offsets;
-  int64_t additional_size;
+  int32_t* cells;  // along an order: of the strip's positions, as in SharedModifiers
+  int64_t additional_size, bias_step;
 
   BandWorkspace(Arena& arena, const Problem& problem, const KernelTable<T>& kernels, const BandExtent& extent,
                 const GradientsWanted& wanted)
@@ -118,6 +120,8 @@ struct BandWorkspace {
     const int64_t lanes = kernels.lanes, more = problem.shape.additional;
     row = extent.lines() * width + round_up(more, lanes);
     most_upcoming = 3 * extent.rows + 8 * extent.slots();  // all of a block
+    const bool has_order = problem.pattern.order != nullptr;
+    if (has_order) most_upcoming += 4 * extent.positions + 3 * lanes;
     additional_size = (wanted.any() ? 2 : 1) * more * (key_stride + value_stride);
     const int64_t ring_bytes = (extent.slots() * slot.size + additional_size) * static_cast<int64_t>(sizeof(T));
     heads = std::clamp<int64_t>(kRingsTogetherBytes / std::max<int64_t>(ring_bytes, 1), 1,
@@ -127,6 +131,10 @@ struct BandWorkspace {
     query = arena.take<T>(extent.rows * lanes * key_stride);
     out = arena.take<T>(extent.rows * lanes * value_stride);
     scores = arena.take<T>(extent.rows * lanes * row);
+    const bool spreads_bias = has_order && is_given(problem.modifiers.bias);
+    bias_step = spreads_bias ? round_up(extent.positions, lanes) + lanes : 0;
+    bias_rows = arena.take<T>(lanes * bias_step);
+    cells = arena.take<int32_t>(spreads_bias ? extent.positions : 0);
     logsumexp = arena.take<T>(extent.rows * lanes);
     keys = arena.take<const T*>(extent.rows * extent.lines());
     values = arena.take<const T*>(extent.rows * extent.lines());

@@ -60,18 +60,23 @@ inline Column column_at(const Plan& plan, int64_t index) {
   return column;
 }
 
-// The grid strides of a tensor, as planes, rows and positions of a column.
-struct LineStrides {
-  int64_t plane = 0, row = 0, position = 0;
-  LineStrides(const int64_t (&strides)[kMaxGridRank], int rank)
-      : plane(rank == 3 ? strides[0] : 0), row(rank >= 2 ? strides[rank - 2] : 0), position(strides[rank - 1]) {}
+// Where a tensor's lines lie. Along an order there is one, and its positions are all over the place.
+class LinePlacement : public Placement {
+ public:
+  LinePlacement(const Pattern& pattern, const int64_t* strides) : Placement(pattern, strides) {
+    if (pattern.rank == 3) plane_ = stride(0);
+    if (pattern.rank >= 2) row_ = stride(pattern.rank - 2);
+  }
   // Of a key line, by its un-reduced plane and row.
   int64_t key_line(const Column& column, int64_t z, int64_t y) const {
-    return column.outer[0].far_token(z) * plane + column.outer[1].far_token(y) * row;
+    return column.outer[0].far_token(z) * plane_ + column.outer[1].far_token(y) * row_;
   }
   int64_t query_line(const Column& column, int64_t z, int64_t y) const {
-    return column.outer[0].near_token(z) * plane + column.outer[1].near_token(y) * row;
+    return column.outer[0].near_token(z) * plane_ + column.outer[1].near_token(y) * row_;
   }
+
+ private:
+  int64_t plane_ = 0, row_ = 0;
 };
 
 }  // namespace nearfield::core

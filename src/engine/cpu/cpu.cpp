@@ -53,7 +53,8 @@ constexpr double kBandBackward = 3.0, kTileBackward = 2.6;
 
 // All that a choice depends on, for one (batch, head) on one thread.
 struct ChoiceKey {
-  Pattern pattern;
+  Pattern pattern;  // its rules: where tokens lie does not matter
+  bool has_order = false;
   int64_t heads = 0, heads_kv = 0, head_dim = 0, head_dim_v = 0;  // heads: for the workspace only
   DType dtype = DType::float32;
   int64_t additional = 0;
@@ -112,7 +113,8 @@ class ChoiceCache {
 
 CpuChoice cached_choice(const Problem& problem, Isa isa, CpuKernel kernel, const GradientsWanted& wanted) {
   static auto& cache = *new ChoiceCache;  // never destroyed: threads of the host may outlive exit
-  const ChoiceKey key = {.pattern = problem.pattern,
+  const ChoiceKey key = {.pattern = problem.pattern.without_order(),
+                         .has_order = problem.pattern.order != nullptr,
                          .heads = problem.shape.heads,
                          .heads_kv = problem.shape.heads_kv,
                          .head_dim = problem.shape.head_dim,

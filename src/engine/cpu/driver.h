@@ -8,6 +8,7 @@
 
 #include "engine/cpu/cpu.h"
 #include "engine/cpu/kernels.h"
+#include "engine/cpu/placement.h"
 #include "engine/problem.h"
 #include "plan/plan.h"
 
@@ -25,14 +26,13 @@ struct HeadView {
   std::byte* data = nullptr;
   DType dtype = DType::float32;
   int64_t channels = 0;
-  int64_t strides[kMaxGridRank] = {};  // of the grid axes, in elements
+  Placement placement;
 
-  HeadView(const TensorView& tensor, int rank, int64_t batch, int64_t head)
-      : data(tensor.at(batch * tensor.strides[0] + head * tensor.strides[rank + 1])),
+  HeadView(const TensorView& tensor, const Pattern& pattern, int64_t batch, int64_t head)
+      : data(tensor.at(batch * tensor.strides[0] + head * tensor.strides[pattern.grid_rank() + 1])),
         dtype(tensor.dtype),
-        channels(tensor.sizes[rank + 2]) {
-    for (int a = 0; a < rank; ++a) strides[a] = tensor.strides[1 + a];
-  }
+        channels(tensor.sizes[pattern.grid_rank() + 2]),
+        placement(pattern, tensor.strides + 1) {}
   std::byte* at(int64_t element) const { return data + element * size_of(dtype); }
 };
 

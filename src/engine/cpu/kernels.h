@@ -45,7 +45,8 @@ struct BandGroup {
   const int32_t* end = nullptr;           // [queries]: end of the positions seen; never decreases
   int64_t width = 0;                      // longest interval rounded up to whole vectors
   const T* const* log_weights = nullptr;  // [lines]: [positions], added to the score; nullptr: none
-  const T* const* bias = nullptr;         // [lines]: bias[line][p - t] for query t at position p; nullptr: none
+  const T* const* bias = nullptr;         // [lines]: bias[line][p + t * bias_step], query t, position p; nullptr: none
+  int64_t bias_step = -1;
   // A vector may be read beyond the last position of log_weights and bias.
 
   // Backward only: what is added to, nullptr where it is not wanted.

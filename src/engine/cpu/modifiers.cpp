@@ -10,8 +10,22 @@ int64_t element_of(const TensorView& tensor, int64_t first, int64_t index) {
   return element;
 }
 
+namespace {
+
+Placement row_major(const Problem& problem) {
+  int64_t strides[kMaxGridRank] = {}, stride = 1;
+  for (int a = problem.shape.rank - 1; a >= 0; --a) {
+    strides[a] = stride;
+    stride *= problem.shape.grid[a];
+  }
+  return Placement(problem.pattern, strides);
+}
+
+}  // namespace
+
 template <class T>
-SharedModifiers<T>::SharedModifiers(Arena& arena, const Problem& problem, bool wants_weights) {
+SharedModifiers<T>::SharedModifiers(Arena& arena, const Problem& problem, bool wants_weights)
+    : tokens(row_major(problem)) {
   const Modifiers& m = problem.modifiers;
   const Shape& shape = problem.shape;
   constexpr int64_t kOverrun = 16;  // kernels may read a vector beyond the end
@@ -21,14 +35,11 @@ SharedModifiers<T>::SharedModifiers(Arena& arena, const Problem& problem, bool w
     for (int a = shape.rank - 1; a >= 0; --a) {
       bias_strides[a] = bias_head;
       bias_center[a] = m.bias.sizes[a + 1] / 2;
+      bias_middle += bias_center[a] * bias_strides[a];
       bias_head *= m.bias.sizes[a + 1];
     }
     bias = arena.take<T>(shape.heads * bias_head + kOverrun);
-  }
-  int64_t stride = 1;
-  for (int a = shape.rank - 1; a >= 0; --a) {
-    token_strides[a] = stride;
-    stride *= shape.grid[a];
+    if (problem.pattern.order) cells = arena.take<int32_t>(shape.tokens());
   }
   if (is_given(m.key_mask) || is_given(m.key_weights)) {
     const bool shared = !is_given(m.key_mask) && m.key_weights.strides[0] == 0;
@@ -49,6 +60,7 @@ void SharedModifiers<T>::fill(const Problem& problem) {
         bias[head * bias_head + i] =
             static_cast<T>(load_double(m.bias.at(element_of(m.bias, head, i)), m.bias.dtype) * kLog2e);
     std::fill_n(bias + shape.heads * bias_head, 16, T{0});
+    if (cells != nullptr) fill_cells(*problem.pattern.order);
   }
   if (log_weights == nullptr) return;
   bool any_weightless = false;
@@ -73,6 +85,16 @@ void SharedModifiers<T>::fill(const Problem& problem) {
     }
   }
   if (!any_weightless) weightless = nullptr;
+}
+
+template <class T>
+void SharedModifiers<T>::fill_cells(const TokenOrder& order) {
+  for (int64_t position = 0; position < order.size(); ++position) {
+    int64_t coordinates[kMaxGridRank], cell = 0;
+    order.coordinates_of(order.token_at(position), coordinates);
+    for (int a = 0; a < kMaxGridRank; ++a) cell += coordinates[a] * bias_strides[a];
+    cells[position] = static_cast<int32_t>(cell);
+  }
 }
 
 template struct SharedModifiers<float>;

@@ -12,15 +12,18 @@ namespace nearfield::core {
 
 template <class T>
 struct SharedModifiers {
-  // [heads][2k-1 per axis], contiguous: the entry of offset o (key - query) on an axis is o + center.
+  // [heads][2e-1 per axis], contiguous: the entry of offset o (key - query) on an axis is o + center.
   T* bias = nullptr;
   int64_t bias_head = 0;  // elements of one head's table
   int64_t bias_strides[kMaxGridRank] = {}, bias_center[kMaxGridRank] = {};
+  // Along an order, where a bias is given: the pair's entry is cells[key] - cells[query] + bias_middle, by positions.
+  int32_t* cells = nullptr;
+  int64_t bias_middle = 0;
   // [batch or 1][tokens]: log2(weight), kMaskedScore where the key is masked; nullptr if there is neither.
   T* log_weights = nullptr;
   int64_t log_weights_batch = 0;  // 0: the same for every image
-  int64_t token_strides[kMaxGridRank] = {};
-  T softcap = 0;  // log2 units
+  Placement tokens;               // in row-major numbers
+  T softcap = 0;                  // log2 units
   // Backward, where the gradient of key_weights is wanted: keys of weight 0 have log_weights 0 and are told apart by 1
   // here. nullptr: not wanted, or there is no such key.
   T* weightless = nullptr;
@@ -33,6 +36,9 @@ struct SharedModifiers {
   // Log-weights of image `batch`, by token.
   const T* log_weights_of(int64_t batch) const { return log_weights + batch * log_weights_batch; }
   const T* weightless_of(int64_t batch) const { return weightless + batch * log_weights_batch; }
+
+ private:
+  void fill_cells(const TokenOrder& order);
 };
 
 // The element of a tensor (first, ...) at row-major `index` of its dimensions below the first.

@@ -66,7 +66,7 @@ class TileBackward : TileWalk<T> {
 
   void run_tile(const Tile& tile, int64_t batch, int64_t kv_head, int64_t head, int64_t member) {
     const Shape& shape = problem_.shape;
-    const HeadView query(problem_.query, shape.rank, batch, head);
+    const HeadView query(problem_.query, problem_.pattern, batch, head);
     const int64_t lanes = kernels_.tile_queries;
     const int64_t queries = this->load_tile(query, tile, static_cast<T>(problem_.scale * kLog2e), ws_.key_stride,
                                             ws_.query_rows, ws_.query);
@@ -76,7 +76,8 @@ class TileBackward : TileWalk<T> {
     std::fill_n(own_.dquery, shape.head_dim * lanes, T{0});
     const bool clean =
         all_finite(ws_.query_rows, queries, ws_.key_stride) && all_finite(own_.dout_rows, queries, ws_.value_stride);
-    const HeadView key(problem_.key, shape.rank, batch, kv_head), value(problem_.value, shape.rank, batch, kv_head);
+    const HeadView key(problem_.key, problem_.pattern, batch, kv_head),
+        value(problem_.value, problem_.pattern, batch, kv_head);
     if (wanted_.scores() && has_few_keys()) sum_terms(tile, key, value, batch, kv_head, head);
     for (const Step& step : steps_) {
       TileGradients<T> work = gradients_of(this->step_of(tile, step, key, value, batch, head));
@@ -127,10 +128,10 @@ class TileBackward : TileWalk<T> {
 
   // What the forward has left, and the gradients of it; D of every query.
   void load_outputs(const Tile& tile, int64_t batch, int64_t head, int64_t queries) {
-    const int rank = problem_.shape.rank;
     const int64_t lanes = kernels_.tile_queries, stride = ws_.value_stride;
-    this->load_tile(HeadView(inputs_.out, rank, batch, head), tile, T{1}, stride, own_.out_rows, own_.dout);
-    this->load_tile(HeadView(inputs_.dout, rank, batch, head), tile, T{1}, stride, own_.dout_rows, own_.dout);
+    this->load_tile(HeadView(inputs_.out, problem_.pattern, batch, head), tile, T{1}, stride, own_.out_rows, own_.dout);
+    this->load_tile(HeadView(inputs_.dout, problem_.pattern, batch, head), tile, T{1}, stride, own_.dout_rows,
+                    own_.dout);
     load_scalars(inputs_.logsumexp, tile, batch, head, queries, ws_.logsumexp);
     for (int64_t t = 0; t < lanes; ++t) {
       const bool sees_nothing = t >= queries || (std::isinf(ws_.logsumexp[t]) && ws_.logsumexp[t] < 0);
@@ -147,10 +148,8 @@ class TileBackward : TileWalk<T> {
 
   void load_scalars(const TensorView& tensor, const Tile& tile, int64_t batch, int64_t head, int64_t queries,
                     T* values) {
-    int64_t strides[kMaxGridRank] = {};
-    std::copy_n(tensor.strides + 1, plan_.rank(), strides);
-    this->tile_box(tile, strides, ws_.query_offsets);
-    const int64_t base = batch * tensor.strides[0] + head * tensor.strides[plan_.rank() + 1];
+    this->tile_box(tile, Placement(problem_.pattern, tensor.strides + 1), ws_.query_offsets);
+    const int64_t base = batch * tensor.strides[0] + head * tensor.strides[problem_.shape.rank + 1];
     for (int64_t t = 0; t < queries; ++t) std::memcpy(values + t, tensor.at(base + ws_.query_offsets[t]), sizeof(T));
   }
 
@@ -174,15 +173,15 @@ class TileBackward : TileWalk<T> {
   void point_at_gradients(const Tile& tile, const Step& step, int64_t batch, int64_t kv_head, TileGradients<T>& work) {
     const int64_t count = work.step.count;
     if (modifiers_.weightless != nullptr) {
-      this->step_offsets(tile, step, modifiers_.token_strides);
+      this->step_offsets(tile, step, modifiers_.tokens);
       const T* weightless = modifiers_.weightless_of(batch);
       for (int64_t i = 0; i < count; ++i) own_.weightless[i] = weightless[ws_.offsets[i]];
       work.weightless = own_.weightless;
     }
     auto* sink = reinterpret_cast<std::byte*>(own_.sink);
     const auto point = [&](const TensorView& sums, std::byte** rows) {
-      const HeadView head(sums, plan_.rank(), batch, kv_head);
-      this->step_offsets(tile, step, head.strides);
+      const HeadView head(sums, problem_.pattern, batch, kv_head);
+      this->step_offsets(tile, step, head.placement);
       for (int64_t i = 0; i < count; ++i) {
         const bool is_absent = (work.step.log_weights != nullptr && work.step.log_weights[i] == kMaskedScore<T>) ||
                                (work.weightless != nullptr && work.weightless[i] != 0);
@@ -259,17 +258,17 @@ class TileBackward : TileWalk<T> {
         kept[ws_.bias_index[i]] += static_cast<double>(work.dbias[i]);
     }
     if (work.dlog_weights == nullptr) return;
-    const int64_t count = this->step_offsets(tile, step, modifiers_.token_strides);
+    const int64_t count = this->step_offsets(tile, step, modifiers_.tokens);
     T* target = sums_.dlog_weights + (batch * problem_.shape.heads_kv + kv_head) * problem_.shape.tokens();
     for (int64_t i = 0; i < count; ++i)
       if (work.step.log_weights[i] != kMaskedScore<T>) target[ws_.offsets[i]] += work.dlog_weights[i];
   }
 
   void store_dquery(const Tile& tile, int64_t batch, int64_t head, int64_t queries) {
-    const HeadView dquery(gradients_.query, plan_.rank(), batch, head);
+    const HeadView dquery(gradients_.query, problem_.pattern, batch, head);
     kernels_.tile_rows(own_.dquery, problem_.shape.head_dim, static_cast<T>(problem_.scale), own_.dquery_rows,
                        ws_.key_stride);
-    this->tile_box(tile, dquery.strides, ws_.query_offsets);
+    this->tile_box(tile, dquery.placement, ws_.query_offsets);
     kernels_.store_rows(own_.dquery_rows, ws_.key_stride, queries, dquery.channels, dquery.data, dquery.dtype,
                         ws_.query_offsets);
   }

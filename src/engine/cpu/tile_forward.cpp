@@ -17,7 +17,7 @@ class TileForward : TileWalk<T> {
       : TileWalk<T>(problem, choice, modifiers, memory), outputs_(outputs) {}
 
   void run(int64_t batch, int64_t head, int64_t first_tile, int64_t end_tile) {
-    const HeadView query(problem_.query, problem_.shape.rank, batch, head);
+    const HeadView query(problem_.query, problem_.pattern, batch, head);
     for (int64_t index = first_tile; index < end_tile; ++index) {
       const Tile tile = plan_.tile(index);
       plan_.expand(tile, steps_);
@@ -35,7 +35,8 @@ class TileForward : TileWalk<T> {
   bool attend(const Tile& tile, int64_t batch, int64_t head, int64_t queries, int64_t only, T* out, T* logsumexp) {
     const Shape& shape = problem_.shape;
     const int64_t lanes = kernels_.tile_queries, dv = shape.head_dim_v, kv_head = shape.kv_head(head);
-    const HeadView key(problem_.key, shape.rank, batch, kv_head), value(problem_.value, shape.rank, batch, kv_head);
+    const HeadView key(problem_.key, problem_.pattern, batch, kv_head),
+        value(problem_.value, problem_.pattern, batch, kv_head);
     std::fill_n(ws_.maximum, lanes, kMaskedScore<T>);
     std::fill_n(ws_.sum, lanes, T{0});
     std::fill_n(ws_.accumulator, dv * lanes, T{0});
@@ -69,15 +70,13 @@ class TileForward : TileWalk<T> {
   }
 
   void store(const Tile& tile, int64_t batch, int64_t head, int64_t queries) {
-    const HeadView out(outputs_.out, plan_.rank(), batch, head);
-    this->tile_box(tile, out.strides, ws_.query_offsets);
+    const HeadView out(outputs_.out, problem_.pattern, batch, head);
+    this->tile_box(tile, out.placement, ws_.query_offsets);
     kernels_.store_rows(ws_.out, ws_.value_stride, queries, out.channels, out.data, out.dtype, ws_.query_offsets);
     if (!outputs_.logsumexp) return;
     const TensorView& lse = outputs_.logsumexp;
-    int64_t strides[kMaxGridRank] = {};
-    std::copy_n(lse.strides + 1, plan_.rank(), strides);
-    this->tile_box(tile, strides, ws_.query_offsets);
-    const int64_t base = batch * lse.strides[0] + head * lse.strides[plan_.rank() + 1];
+    this->tile_box(tile, Placement(problem_.pattern, lse.strides + 1), ws_.query_offsets);
+    const int64_t base = batch * lse.strides[0] + head * lse.strides[problem_.shape.rank + 1];
     for (int64_t t = 0; t < queries; ++t)
       std::memcpy(lse.at(base + ws_.query_offsets[t]), ws_.logsumexp + t, sizeof(T));
   }

@@ -60,13 +60,17 @@ struct TileWorkspace {
 
 // Memory offsets of a box of tokens, last axis fastest.
 inline int64_t box_offsets(const Plan& plan, const Tile& tile, const int64_t (&first)[kMaxGridRank],
-                           const int64_t (&size)[kMaxGridRank], const int64_t (&strides)[kMaxGridRank],
-                           int64_t* offsets) {
+                           const int64_t (&size)[kMaxGridRank], const Placement& placement, int64_t* offsets) {
+  if (placement.has_order()) {
+    for (int64_t x = 0; x < size[0]; ++x)
+      offsets[x] = placement.along(locate(first[0] + x, tile.residue[0], plan.axis(0).dilation));
+    return size[0];
+  }
   int64_t count = 1;
   offsets[0] = 0;
   for (int a = 0; a < plan.rank(); ++a) {
-    const int64_t dilation = plan.axis(a).dilation;
-    const int64_t base = locate(first[a], tile.residue[a], dilation) * strides[a], step = dilation * strides[a];
+    const int64_t dilation = plan.axis(a).dilation, stride = placement.stride(a);
+    const int64_t base = locate(first[a], tile.residue[a], dilation) * stride, step = dilation * stride;
     for (int64_t i = count - 1; i >= 0; --i)  // from the end: row i spreads over [i*size, (i+1)*size)
       for (int64_t x = size[a] - 1; x >= 0; --x) offsets[i * size[a] + x] = offsets[i] + base + x * step;
     count *= size[a];
@@ -88,18 +92,18 @@ class TileWalk {
   }
 
  protected:
-  int64_t tile_box(const Tile& tile, const int64_t (&strides)[kMaxGridRank], int64_t* offsets) const {
+  int64_t tile_box(const Tile& tile, const Placement& placement, int64_t* offsets) const {
     int64_t first[kMaxGridRank] = {}, size[kMaxGridRank] = {};
     for (int a = 0; a < plan_.rank(); ++a) {
       first[a] = tile.begin(a);
       size[a] = tile.size(a);
     }
-    return box_offsets(plan_, tile, first, size, strides, offsets);
+    return box_offsets(plan_, tile, first, size, placement, offsets);
   }
 
   // The tile's rows of a query tensor, times `factor`: as rows, zero-padded, and transposed. Returns how many.
   int64_t load_tile(const HeadView& tensor, const Tile& tile, T factor, int64_t stride, T* rows, T* columns_first) {
-    const int64_t queries = tile_box(tile, tensor.strides, ws_.query_offsets);
+    const int64_t queries = tile_box(tile, tensor.placement, ws_.query_offsets);
     kernels_.load_rows(tensor.data, tensor.dtype, ws_.query_offsets, queries, tensor.channels, factor, rows, stride);
     std::fill(rows + queries * stride, rows + kernels_.tile_queries * stride, T{0});
     kernels_.transpose_tile(rows, stride, stride, columns_first);
@@ -107,13 +111,13 @@ class TileWalk {
   }
 
   // Memory offsets of the step's keys.
-  int64_t step_offsets(const Tile& tile, const Step& step, const int64_t (&strides)[kMaxGridRank]) {
+  int64_t step_offsets(const Tile& tile, const Step& step, const Placement& placement) {
     int64_t first[kMaxGridRank] = {}, size[kMaxGridRank] = {};
     for (int a = 0; a < plan_.rank(); ++a) {
       first[a] = step.pieces[a].first;
       size[a] = step.pieces[a].size;
     }
-    return box_offsets(plan_, tile, first, size, strides, ws_.offsets);
+    return box_offsets(plan_, tile, first, size, placement, ws_.offsets);
   }
 
   // Pointers to `count` rows at ws_.offsets: into the caller's memory, or, converted, into `packed`.
@@ -132,9 +136,9 @@ class TileWalk {
   TileStep<T> step_of(const Tile& tile, const Step& step, const HeadView& key, const HeadView& value, int64_t batch,
                       int64_t head) {
     const Shape& shape = problem_.shape;
-    const int64_t count = step_offsets(tile, step, key.strides);
+    const int64_t count = step_offsets(tile, step, key.placement);
     point_at_rows(problem_.key, key.data, count, shape.head_dim, ws_.packed_keys, ws_.key_stride, ws_.keys);
-    step_offsets(tile, step, value.strides);
+    step_offsets(tile, step, value.placement);
     point_at_rows(problem_.value, value.data, count, shape.head_dim_v, ws_.packed_values, ws_.value_stride, ws_.values);
     TileStep<T> result = empty_step(count);
     if (!step.full) {
@@ -142,7 +146,7 @@ class TileWalk {
       result.visible = ws_.visible;
     }
     if (modifiers_.log_weights != nullptr) {
-      step_offsets(tile, step, modifiers_.token_strides);
+      step_offsets(tile, step, modifiers_.tokens);
       const T* weights = modifiers_.log_weights_of(batch);
       for (int64_t i = 0; i < count; ++i) {
         ws_.log_weights[i] = weights[ws_.offsets[i]];
@@ -234,6 +238,7 @@ class TileWalk {
 
   // bias_index[key][query]: the pair's entry in a head's table. Pairs outside of the window get some entry.
   void index_bias(const Tile& tile, const Step& step) {
+    if (modifiers_.cells != nullptr) return index_bias_along(tile, step);
     const int64_t lanes = kernels_.tile_queries;
     int64_t all = 1, count = 1;
     for (int a = 0; a < plan_.rank(); ++a) all *= tile.size(a);
@@ -256,6 +261,18 @@ class TileWalk {
           for (int64_t t = 0; t < lanes; ++t)
             ws_.bias_index[(i * piece.size + y) * lanes + t] = ws_.bias_index[i * lanes + t] + axis[y * lanes + t];
       count *= piece.size;
+    }
+  }
+
+  // The same along an order: an entry is what a key's cell is beyond a query's.
+  void index_bias_along(const Tile& tile, const Step& step) {
+    const int64_t lanes = kernels_.tile_queries, dilation = plan_.axis(0).dilation, residue = tile.residue[0];
+    const auto cell = [&](int64_t x) { return modifiers_.cells[locate(x, residue, dilation)]; };
+    for (int64_t t = 0; t < lanes; ++t) {
+      const int64_t query = cell(tile.begin(0) + (t < tile.size(0) ? t : 0)) - modifiers_.bias_middle;
+      for (int64_t y = 0; y < step.pieces[0].size; ++y)
+        ws_.bias_index[y * lanes + t] =
+            static_cast<int32_t>(clamp_to(cell(step.pieces[0].first + y) - query, 0, modifiers_.bias_head - 1));
     }
   }
 

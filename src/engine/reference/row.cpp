@@ -30,8 +30,24 @@ std::vector<AxisKey> keys_on_axis(const AxisRule& rule, int64_t i) {
       rule);
 }
 
+// "A pattern on the curve is a 1-D pattern over curve positions"; its bias goes by true grid offsets.
+std::vector<SeenKey> keys_along_order(const Problem& problem, const GridIndex& token) {
+  const TokenOrder& order = *problem.pattern.order;
+  const Shape& shape = problem.shape;
+  const int64_t query = (token[0] * shape.grid[1] + token[1]) * shape.grid[2] + token[2];
+  std::vector<SeenKey> keys;
+  for (const AxisKey& key : keys_on_axis(problem.pattern.axes[0], order.position_of(query))) {
+    SeenKey seen;
+    seen.token = token_at(shape, order.token_at(key.token));
+    for (size_t a = 0; a < seen.offset.size(); ++a) seen.offset[a] = seen.token[a] - token[a];
+    keys.push_back(seen);
+  }
+  return keys;
+}
+
 // "N(i) is the Cartesian product over the axes."
 std::vector<SeenKey> keys_on_grid(const Problem& problem, const GridIndex& token) {
+  if (problem.pattern.order) return keys_along_order(problem, token);
   std::vector<AxisKey> axes[kMaxGridRank];
   for (int a = 0; a < kMaxGridRank; ++a) {
     if (a < problem.shape.rank) {

@@ -20,7 +20,7 @@ using GridIndex = std::array<int64_t, kMaxGridRank>;
 struct SeenKey {
   bool is_additional = false;
   GridIndex token{};   // on the grid; of an additional key, token[0] is its number
-  GridIndex offset{};  // in-class key - query per axis, un-reduced across a seam
+  GridIndex offset{};  // in-class key - query per axis, un-reduced across a seam; along an order of the grid's tokens
   double weight = 1;   // w_j; 0 takes no part in the softmax, but has a gradient of its own
   double score = 0;
   double cap_slope = 1;               // d softcap(x) / dx = 1 - t_ij^2

@@ -79,6 +79,14 @@ KeyTerms key_terms(const Problem& problem, const std::vector<double>& query, con
 }  // namespace
 
 std::vector<GridIndex> queries_that_see(const Problem& problem, const GridIndex& key) {
+  const Shape& shape = problem.shape;
+  if (const auto& order = problem.pattern.order) {
+    const int64_t y = order->position_of((key[0] * shape.grid[1] + key[1]) * shape.grid[2] + key[2]);
+    std::vector<GridIndex> seeing;
+    for (int64_t x = 0; x < order->size(); ++x)
+      if (axis_sees(problem.pattern.axes[0], x, y)) seeing.push_back(token_at(shape, order->token_at(x)));
+    return seeing;
+  }
   std::vector<GridIndex> queries = {GridIndex{}};
   for (int a = 0; a < problem.shape.rank; ++a) {
     std::vector<GridIndex> longer;

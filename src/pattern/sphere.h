@@ -6,8 +6,8 @@
 // are consecutive, hence bands: for each query latitude the first seen key latitude, and the reaches from there on.
 //
 // Distances are float64, from haversines of the distance to the key and to its antipode, precise near 0 and near pi:
-//   sin(d/2)^2 = sin((t-t')/2)^2 + sin t sin t' sin(dphi/2)^2,  cos(d/2)^2 = cos((t+t')/2)^2 + sin t sin t'
-//   cos(dphi/2)^2
+//   sin(d/2)^2 = sin((t-t')/2)^2 + sin t sin t' sin(dphi/2)^2
+//   cos(d/2)^2 = cos((t+t')/2)^2 + sin t sin t' cos(dphi/2)^2
 // Grids have many keys at the same distance up to rounding, the cutoff being one of them as often as not. With a
 // tolerance, 1e-3 by default as in torch-harmonics, none is near the edge. So that ties are ties without it too,
 // kSphereSlack radians are added: more than a distance's rounding error, far less than any two points are apart.
@@ -81,7 +81,7 @@ class SphereReach {
   // Queries in the place of keys: exactly the reach of the grids exchanged.
   SphereReach transposed() const;
 
-  size_t bytes() const;  // memory held: 4 for each seen pair of latitudes, 16 for each query latitude, 8
+  size_t bytes() const;  // memory held: 4 a seen pair of latitudes, 16 a query latitude, and 8
   bool operator==(const SphereReach&) const = default;
 
  private:

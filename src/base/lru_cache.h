@@ -10,8 +10,8 @@
 
 namespace nearfield::core {
 
-// Keeps at most `max_entries` values and `max_bytes` of what Value::bytes() says, dropping those not used for longest; a
-// value in use outlives its dropping. Few enough entries to search one by one.
+// Keeps at most `max_entries` values and `max_bytes` of what Value::bytes() says, dropping those not used for longest;
+// a value in use outlives its dropping. Few enough entries to search one by one.
 template <class Key, class Value>
 class LruCache {
  public:

@@ -26,8 +26,8 @@ struct Candidate {
   int64_t key, coordinate;
 };
 
-// The largest |key - query| on one axis of the grid, in one residue class of positions. Starts and ends of windows never
-// decrease, so the window's largest and smallest coordinates are found in passing.
+// The largest |key - query| on one axis of the grid, in one residue class of positions. Starts and ends of windows
+// never decrease, so the window's largest and smallest coordinates are found in passing.
 template <class Rule>
 int64_t widest_distance(const Rule& rule, const std::vector<int64_t>& coordinates) {
   const auto n = static_cast<int64_t>(coordinates.size());
@@ -61,8 +61,7 @@ void measure_extents(const TokenOrder& order, const Rule& rule, int64_t (&extent
       order.coordinates_of(order.token_at(p), cell);
       for (int a = 0; a < order.key.rank; ++a) coordinates[a].push_back(cell[a]);
     }
-    for (int a = 0; a < order.key.rank; ++a)
-      extents[a] = max_of(extents[a], 1 + widest_distance(rule, coordinates[a]));
+    for (int a = 0; a < order.key.rank; ++a) extents[a] = max_of(extents[a], 1 + widest_distance(rule, coordinates[a]));
   }
 }
 
@@ -120,8 +119,7 @@ void bias_extents(const Pattern& pattern, int64_t (&extents)[kMaxGridRank]) {
     return;
   }
   for (int a = 0; a < kMaxGridRank; ++a)
-    extents[a] =
-        a < pattern.rank ? std::visit([](const auto& rule) { return rule.kernel_size; }, pattern.axes[a]) : 1;
+    extents[a] = a < pattern.rank ? std::visit([](const auto& rule) { return rule.kernel_size; }, pattern.axes[a]) : 1;
 }
 
 Pattern without_needless_order(const Pattern& pattern) {

@@ -14,8 +14,8 @@
 namespace nearfield::core {
 
 struct RunsAxis {
-  int64_t queries = 0;  // length of the axis
-  int64_t keys = 0;     // the same
+  int64_t queries = 0;      // length of the axis
+  int64_t keys = 0;         // the same
   int64_t kernel_size = 1;  // of a run
   int64_t phase = 0;        // the shift, 0 to kernel_size - 1
   int64_t stride = 1;       // = kernel_size: tiles of queries that stay within a run need no mask

@@ -87,8 +87,7 @@ const char* order_name(OrderKind kind) {
   return nullptr;
 }
 
-TokenOrder::TokenOrder(const OrderKey& wanted)
-    : key(wanted), tokens(tokens_along(wanted)), positions(tokens.size()) {
+TokenOrder::TokenOrder(const OrderKey& wanted) : key(wanted), tokens(tokens_along(wanted)), positions(tokens.size()) {
   for (size_t p = 0; p < tokens.size(); ++p) positions[static_cast<size_t>(tokens[p])] = static_cast<int32_t>(p);
 }
 

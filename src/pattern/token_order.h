@@ -10,8 +10,8 @@
 namespace nearfield::core {
 
 enum class OrderKind : int32_t {
-  hilbert = 1,     // hilbert.h
-  morton = 2,      // Z-order: by the interleaved bits of the coordinates, the last axis' lowest; cells beyond are left out
+  hilbert = 1,  // hilbert.h
+  morton = 2,   // Z-order: by the interleaved bits of the coordinates, the last axis' lowest; cells beyond are left out
   serpentine = 3,  // rows to and fro: every other one backwards, likewise every other plane
   row_major = 4,
 };

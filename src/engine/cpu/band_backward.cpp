@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "engine/cpu/band_gradient_workspace.h"
@@ -35,15 +36,19 @@ class BandBackward : BandWalk<T> {
     std::fill_n(own_.additional_from, problem.shape.additional, 0);
   }
 
-  // A whole column.
-  void run(const Column& column, const BandHeads& heads, const BackwardTask& task) {
+  // A whole column. next: along an order.
+  void run(const Column& column, const std::optional<NextBand>& next, const BandHeads& heads,
+           const BackwardTask& task) {
     const Turnstile::Turn turn(task.turnstile, task.number);
     start(column, heads);
     const int64_t group = problem_.shape.heads / problem_.shape.heads_kv;
     const auto visit = [&](const BandBlock& block, int64_t kv_head) {
       for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-        for (int64_t t = 0; t < column.strip->size; t += kernels_.lanes)
+        for (int64_t t = 0; t < column.strip->size; t += kernels_.lanes) {
+          if (next && head + 1 == heads.end * group)
+            this->foresee_strip(column, heads, *next, t / kernels_.lanes, ceil_div(column.strip->size, kernels_.lanes));
           run_queries(column, block, heads, kv_head, head, t);
+        }
         if (wanted_.bias) keep_bias(head - heads.first * group);
       }
     };
@@ -274,12 +279,19 @@ void run_bands(const Problem& problem, const BackwardInputs& inputs, const Gradi
                const CpuChoice& choice, std::byte* workspace) {
   const int64_t together = choice.heads_together, kv_heads = problem.shape.heads_kv;
   const int64_t groups = ceil_div(kv_heads, together);
-  run_by_colour<T, BandBackward<T>>(
-      problem, inputs, gradients, choice, workspace, columns_by_colour(*choice.plan), groups,
-      [&](BandBackward<T>& pass, int64_t column, const BackwardTask& task) {
-        const int64_t first = task.group * together;
-        pass.run(column_at(*choice.plan, column), {task.batch, first, std::min(first + together, kv_heads)}, task);
-      });
+  run_by_colour<T, BandBackward<T>>(problem, inputs, gradients, choice, workspace, columns_by_colour(*choice.plan),
+                                    groups,
+                                    [&](BandBackward<T>& pass, int64_t column, const BackwardTask& task,
+                                        const int64_t* next_column, const BackwardTask& next_task) {
+                                      const auto heads_of = [&](const BackwardTask& of) {
+                                        const int64_t first = of.group * together;
+                                        return BandHeads{of.batch, first, std::min(first + together, kv_heads)};
+                                      };
+                                      std::optional<NextBand> next;
+                                      if (problem.pattern.order && next_column != nullptr)
+                                        next = {column_at(*choice.plan, *next_column), heads_of(next_task)};
+                                      pass.run(column_at(*choice.plan, column), next, heads_of(task), task);
+                                    });
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Drives the band kernel: strips of queries walk over the grid.
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "engine/cpu/band_walk.h"
@@ -20,15 +21,19 @@ class BandForward : BandWalk<T> {
     alongside_count_ = 2;
   }
 
-  // Query lines [first, end) of the column.
-  void run(const Column& column, const BandHeads& heads, int64_t first, int64_t end) {
+  // Query lines [first, end) of the column. next: along an order.
+  void run(const Column& column, const std::optional<NextBand>& next, const BandHeads& heads, int64_t first,
+           int64_t end) {
     this->start_column(column, outputs_.out);
     this->load_additional(heads);
     const int64_t group = problem_.shape.heads / problem_.shape.heads_kv;
     const auto visit = [&](const BandBlock& block, int64_t kv_head) {
       for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head)
-        for (int64_t t = 0; t < column.strip->size; t += kernels_.lanes)
+        for (int64_t t = 0; t < column.strip->size; t += kernels_.lanes) {
+          if (next && head + 1 == heads.end * group)
+            this->foresee_strip(column, heads, *next, t / kernels_.lanes, ceil_div(column.strip->size, kernels_.lanes));
           run_queries(column, block, heads, kv_head, head, t);
+        }
     };
     this->walk(column, heads, first, end, visit, [](int64_t, const LineTag&, T*) {});
   }
@@ -91,18 +96,23 @@ void run_bands(const Problem& problem, const ForwardOutputs& outputs, const CpuC
   const int64_t groups = ceil_div(kv_heads, together), units = problem.shape.batch * groups * columns;
   // A task that begins in the middle of a column packs its first lines again: no more pieces than threads need.
   const int64_t pieces = choice.slots == 1 ? 1 : std::clamp<int64_t>(choice.slots * kTasksPerThread / units, 1, 64);
+  const auto heads_of = [&](int64_t unit) {
+    const int64_t group = unit / columns, first = group % groups * together;
+    return BandHeads{group / groups, first, std::min(first + together, kv_heads)};
+  };
   TaskQueue queue(units * pieces);
   parallel_for(problem.threading, choice.slots, [&](int64_t slot) {
     BandForward<T> forward(problem, outputs, choice, modifiers,
                            slots + static_cast<size_t>(slot) * choice.workspace_per_slot);
     for (int64_t task = 0; queue.next(task);) {
-      const int64_t piece = task % pieces, unit = task / pieces, group = unit / columns;
+      const int64_t piece = task % pieces, unit = task / pieces;
       const Column column = column_at(plan, unit % columns);
       const auto cuts = pieces == 1 ? std::vector<int64_t>{0, column.lines()} : cut_by_cost(line_costs(column), pieces);
       if (piece + 1 >= static_cast<int64_t>(cuts.size())) continue;  // fewer lines than pieces
-      const int64_t first = group % groups * together;
-      forward.run(column, {group / groups, first, std::min(first + together, kv_heads)},
-                  cuts[static_cast<size_t>(piece)], cuts[static_cast<size_t>(piece) + 1]);
+      const int64_t after = unit + choice.slots;
+      std::optional<NextBand> next;
+      if (problem.pattern.order && after < units) next = {column_at(plan, after % columns), heads_of(after)};
+      forward.run(column, next, heads_of(unit), cuts[static_cast<size_t>(piece)], cuts[static_cast<size_t>(piece) + 1]);
     }
   });
 }

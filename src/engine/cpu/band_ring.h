@@ -9,6 +9,7 @@
 #include "engine/cpu/band_workspace.h"
 #include "engine/cpu/column.h"
 #include "engine/cpu/driver.h"
+#include "engine/cpu/foresight.h"
 #include "engine/cpu/modifiers.h"
 
 namespace nearfield::core {
@@ -17,6 +18,17 @@ namespace nearfield::core {
 struct BandBlock {
   int64_t plane, row, count;
   int64_t lines[kMostBandTiles];
+};
+
+// Where a walk is: an image and key/value heads.
+struct BandHeads {
+  int64_t batch = 0, first = 0, end = 0;  // key/value heads [first, end), at most as many as the workspace has rings
+};
+
+// What the same slot will probably walk next.
+struct NextBand {
+  Column column;
+  BandHeads heads;
 };
 
 template <class T>
@@ -178,6 +190,23 @@ class BandRing {
         const auto& [tensor, offsets] = alongside_[i];
         foresee(*tensor, query_line(column, *tensor, batch, head, next.plane, row), offsets, queries);
       }
+  }
+
+  // What a slot will do next along an order: part `part` of `parts` of the rows that it will read and write first.
+  void foresee_strip(const Column& column, const BandHeads& heads, const NextBand& next, int64_t part,
+                     int64_t parts) const {
+    const bool same = next.heads.batch == heads.batch && next.heads.first == heads.first &&
+                      next.column.last.residue == column.last.residue;
+    const NextTile tile(*next.column.last.table, same ? column.strip : nullptr, *next.column.strip,
+                        next.column.last.residue, next.column.last.dilation);
+    const int64_t kv_head = next.heads.first, head = kv_head * (problem_.shape.heads / problem_.shape.heads_kv);
+    const auto view = [&](const TensorView& t, int64_t h) {
+      return HeadView(t, problem_.pattern, next.heads.batch, h);
+    };
+    tile.foresee_far(view(problem_.key, kv_head), part, parts);
+    tile.foresee_far(view(problem_.value, kv_head), part, parts);
+    for (int i = 0; i < retiring_count_; ++i) tile.foresee_far(view(*retiring_[i].tensor, kv_head), part, parts);
+    for (int i = 0; i < alongside_count_; ++i) tile.foresee_near(view(*alongside_[i].tensor, head), part, parts);
   }
 
   // Tensors that are read or written on the way, with the queries' tokens or, where lines retire to, the keys'.

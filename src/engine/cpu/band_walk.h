@@ -7,11 +7,6 @@
 
 namespace nearfield::core {
 
-// Where a walk is: an image and key/value heads.
-struct BandHeads {
-  int64_t batch = 0, first = 0, end = 0;  // key/value heads [first, end), at most as many as the workspace has rings
-};
-
 template <class T>
 class BandWalk : public BandRing<T> {
  public:

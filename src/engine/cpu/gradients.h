@@ -65,8 +65,9 @@ struct BackwardTask {
 };
 
 // A kernel's backward: its units of work by colour, each for `groups` groups of heads of every image.
-// Pass(problem, inputs, gradients, choice, modifiers, sums, memory) is made once a slot; run(pass, unit, task) runs one
-// task. Those begun together are of different groups, so that they seldom wait for each other.
+// Pass(problem, inputs, gradients, choice, modifiers, sums, memory) is made once a slot; run(pass, unit, task, next
+// unit, next task) runs one task; the next are what the slot will probably run then, null if nothing. Those begun
+// together are of different groups, so that they seldom wait for each other.
 template <class T, class Pass, class Unit, class Run>
 void run_by_colour(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
                    const CpuChoice& choice, std::byte* workspace, const std::vector<std::vector<Unit>>& colours,
@@ -81,13 +82,18 @@ void run_by_colour(const Problem& problem, const BackwardInputs& inputs, const G
   for (const std::vector<Unit>& units : colours) {
     const auto count = static_cast<int64_t>(units.size()), tasks = problem.shape.batch * count;  // of a group
     TaskQueue queue(tasks * groups);
+    const auto task_at = [&](int64_t index) {
+      const int64_t group = index % groups, task = index / groups;
+      return BackwardTask{task / count, group, sums.turnstiles[static_cast<size_t>(group)], done + task};
+    };
+    const auto unit_at = [&](int64_t index) { return &units[static_cast<size_t>(index / groups % count)]; };
     parallel_for(problem.threading, std::min<int64_t>(choice.slots, tasks * groups), [&](int64_t slot) {
       Pass pass(problem, inputs, gradients, choice, modifiers, sums,
                 slots + static_cast<size_t>(slot) * choice.workspace_per_slot);
-      for (int64_t next = 0; queue.next(next);) {
-        const int64_t group = next % groups, task = next / groups;
-        run(pass, units[static_cast<size_t>(task % count)],
-            BackwardTask{task / count, group, sums.turnstiles[static_cast<size_t>(group)], done + task});
+      for (int64_t index = 0; queue.next(index);) {
+        const int64_t next = index + choice.slots;
+        const bool any = next < tasks * groups;
+        run(pass, *unit_at(index), task_at(index), any ? unit_at(next) : nullptr, task_at(any ? next : index));
       }
     });
     done += tasks;

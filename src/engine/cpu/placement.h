@@ -1,5 +1,5 @@
-// Where the tokens that a plan counts lie in a tensor: along the grid's axes; or, for a pattern along an order, where the
-// order says, so that nobody has to reorder the tensor.
+// Where the tokens that a plan counts lie in a tensor: along the grid's axes; or, for a pattern along an order, where
+// the order says, so that nobody has to reorder the tensor.
 #pragma once
 
 #include <algorithm>

@@ -35,6 +35,8 @@ class TileBackward : TileWalk<T> {
       for (int64_t index = first_tile; index < end_tile; ++index) {
         const Tile tile = plan_.tile(index);
         plan_.expand(tile, steps_);
+        if (const auto next = this->next_tile(tile, index, end_tile))
+          foresee(*next, batch, kv_head, kv_head * group + member);
         run_tile(tile, batch, kv_head, kv_head * group + member, member);
       }
     if (!own_.adds_in_turn) hand_in(kv_head, turn);
@@ -57,6 +59,16 @@ class TileBackward : TileWalk<T> {
       task_bias_ = own_.task_bias;
     }
     first_additional_ = (batch * shape.heads_kv + kv_head) * shape.additional;
+  }
+
+  void foresee(const NextTile& next, int64_t batch, int64_t kv_head, int64_t head) const {
+    const auto near = [&](const TensorView& t) { next.foresee_near(HeadView(t, problem_.pattern, batch, head)); };
+    const auto far = [&](const TensorView& t) { next.foresee_far(HeadView(t, problem_.pattern, batch, kv_head)); };
+    near(problem_.query), near(inputs_.out), near(inputs_.dout);
+    far(problem_.key), far(problem_.value);
+    if (wanted_.query) near(gradients_.query);
+    if (wanted_.key) far(sums_.dkey);
+    if (wanted_.value) far(sums_.dvalue);
   }
 
   void clear_additional() {
@@ -338,9 +350,10 @@ std::vector<std::vector<Slab>> slabs_by_colour(const Plan& plan) {
 template <class T>
 void run_tiles(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
                const CpuChoice& choice, std::byte* workspace) {
-  run_by_colour<T, TileBackward<T>>(
-      problem, inputs, gradients, choice, workspace, slabs_by_colour(*choice.plan), problem.shape.heads_kv,
-      [&](TileBackward<T>& pass, const Slab& slab, const BackwardTask& task) { pass.run(task, slab.first, slab.end); });
+  run_by_colour<T, TileBackward<T>>(problem, inputs, gradients, choice, workspace, slabs_by_colour(*choice.plan),
+                                    problem.shape.heads_kv,
+                                    [&](TileBackward<T>& pass, const Slab& slab, const BackwardTask& task, const Slab*,
+                                        const BackwardTask&) { pass.run(task, slab.first, slab.end); });
 }
 
 }  // namespace

@@ -23,6 +23,7 @@ class TileForward : TileWalk<T> {
       plan_.expand(tile, steps_);
       const int64_t queries = this->load_tile(query, tile, static_cast<T>(problem_.scale * kLog2e), ws_.key_stride,
                                               ws_.query_rows, ws_.query);
+      if (const auto next = this->next_tile(tile, index, end_tile)) foresee(*next, batch, head);
       if (!attend(tile, batch, head, queries, -1, ws_.out, ws_.logsumexp))
         attend_one_by_one(tile, batch, head, queries);
       store(tile, batch, head, queries);
@@ -55,6 +56,14 @@ class TileForward : TileWalk<T> {
                                  .out_stride = ws_.value_stride,
                                  .out = out,
                                  .logsumexp = outputs_.logsumexp ? logsumexp : nullptr});
+  }
+
+  void foresee(const NextTile& next, int64_t batch, int64_t head) const {
+    const int64_t kv_head = problem_.shape.kv_head(head);
+    next.foresee_near(HeadView(problem_.query, problem_.pattern, batch, head));
+    next.foresee_near(HeadView(outputs_.out, problem_.pattern, batch, head));
+    next.foresee_far(HeadView(problem_.key, problem_.pattern, batch, kv_head));
+    next.foresee_far(HeadView(problem_.value, problem_.pattern, batch, kv_head));
   }
 
   // Something in the tile is not finite. A weight of 0 times infinity is NaN, so a query's output may owe it to a key

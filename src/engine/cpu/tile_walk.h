@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "engine/cpu/driver.h"
+#include "engine/cpu/foresight.h"
 #include "engine/cpu/modifiers.h"
 #include "plan/plan.h"
 
@@ -108,6 +110,14 @@ class TileWalk {
     std::fill(rows + queries * stride, rows + kernels_.tile_queries * stride, T{0});
     kernels_.transpose_tile(rows, stride, stride, columns_first);
     return queries;
+  }
+
+  // Along an order: the tile after `tile`, numbered index + 1, if there is one before `end` in its residue class.
+  std::optional<NextTile> next_tile(const Tile& tile, int64_t index, int64_t end) const {
+    if (!problem_.pattern.order || index + 1 >= end) return {};
+    const Tile next = plan_.tile(index + 1);
+    if (next.residue[0] != tile.residue[0]) return {};
+    return NextTile(*tile.tables[0], tile.axes[0], *next.axes[0], tile.residue[0], plan_.axis(0).dilation);
   }
 
   // Memory offsets of the step's keys.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 
+import definition
 import nearfield
 import numpy as np
 import pytest
@@ -12,31 +13,6 @@ from nearfield import Neighborhood
 from nearfield.geometry import PLAN_STEP, plan_steps, window_slots, windows
 
 CASES = 60
-
-
-def axis_window(x: int, length: int, k: int, s: int, d: int, causal: bool, boundary: str) -> list[int]:
-    """The definition, in the order of slots: tokens that the query at x sees on one axis."""
-    g, x = x % d, x // d
-    n = len(range(g, length, d))
-    left = k // 2
-    if causal:
-        leader = min(x // s * s + s - 1, n - 1)
-        keys = [y for y in range(leader - k + 1, x + 1) if y >= 0]
-    elif boundary == "wrap" and k >= n:
-        keys = list(range(n))
-    else:
-        leader = min(x // s * s + s // 2, n - 1)
-        keys = list(range(leader - left, leader - left + k))
-        if boundary == "wrap":
-            keys = [y % n for y in keys]
-        elif boundary == "cut":
-            keys = [y for y in keys if 0 <= y < n]
-        elif k >= n:
-            keys = list(range(n))
-        else:
-            shift = max(-keys[0], 0) - max(keys[-1] - n + 1, 0)
-            keys = [y + shift for y in keys]
-    return [y * d + g for y in keys]
 
 
 def draw(seed: int) -> tuple[Neighborhood, tuple[int, ...]]:
@@ -65,11 +41,10 @@ def test_windows_are_the_definition(seed: int) -> None:
     assert ((keys < 0) == (bias_index < 0)).all(), (seed, pattern, grid)
     for number, token in enumerate(itertools.product(*map(range, grid))):
         per_axis = [
-            axis_window(
-                token[a],
-                grid[a],
-                *(settings[name][a] for name in ("kernel_size", "stride", "dilation", "is_causal", "boundary")),
-            )
+            [
+                key
+                for key, _ in definition.keys_of(definition.Axis(grid[a], *(s[a] for s in settings.values())), token[a])
+            ]
             for a in range(rank)
         ]
         expected = [int(np.ravel_multi_index(each, grid)) for each in itertools.product(*per_axis)]

@@ -20,7 +20,7 @@ import jax.numpy as jnp  # noqa: E402
 import nearfield  # noqa: E402
 import nearfield.jax  # noqa: E402
 from jax.test_util import check_grads  # noqa: E402
-from jax_definition import DIFFERENTIABLE, NAMES, Problem, attention, random_problem  # noqa: E402
+from jax_problems import DIFFERENTIABLE, NAMES, Problem, attention, random_problem  # noqa: E402
 from nearfield import ArgumentError, Neighborhood, UnsupportedError, _library  # noqa: E402
 from nearfield._jax import handlers  # noqa: E402
 

@@ -117,6 +117,7 @@ def test_record_has_the_size_of_the_struct() -> None:
         (lambda: windows(Neighborhood((3, 3)), 4), "kernel_size=(3, 3): has 2 values, but the grid has 1 axis"),
         (lambda: windows(Neighborhood(0), 4), "kernel_size[0]=0: must be at least 1"),
         (lambda: windows(Neighborhood(3), (4, -1)), "grid[1]=-1: must be at least 0"),
+        (lambda: window_slots(Neighborhood(3), 1 << 63), "grid=9223372036854775808: must be below 2**62"),
         (lambda: windows(Neighborhood(3), 4, -1), "first=-1: must be at least 0"),
         (lambda: windows(Neighborhood(3), 4, 2, 3), "count=3: must be at most 2, the queries from first=2 on"),
         (
@@ -133,8 +134,20 @@ def test_wrong_arguments(call, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "call", [lambda: windows(7, 4), lambda: windows(Neighborhood(3), 4.5), lambda: windows(Neighborhood(3), 4, "a")]
+    ("call", "message"),
+    [
+        (lambda: windows(7, 4), "pattern: is a int: must be a nearfield pattern, e.g. Neighborhood(7)"),
+        (lambda: windows(Neighborhood(3), 4.5), "grid=4.5: must be an integer or a sequence of integers"),
+        (lambda: window_slots(Neighborhood(3), "4"), "grid='4': must be an integer or a sequence of integers"),
+        (lambda: window_slots(Neighborhood(3), (4, None)), "grid[1]=None: must be an integer"),
+        (lambda: windows(Neighborhood(3), True), "grid=True: must be an integer or a sequence of integers"),
+        (lambda: windows(Neighborhood(3), 4, "a"), "first='a': must be an integer"),
+        (lambda: windows(Neighborhood(3), 4, 0, 2.5), "count=2.5: must be an integer"),
+        (lambda: plan_steps(Neighborhood(3), 4, 2.5, 2), "tile=2.5: must be an integer or a sequence of integers"),
+        (lambda: plan_steps(Neighborhood(3), 4, 2, [None]), "step[0]=None: must be an integer"),
+    ],
 )
-def test_wrong_types(call) -> None:
-    with pytest.raises(TypeError):
+def test_wrong_types(call, message: str) -> None:
+    with pytest.raises(TypeError) as error:
         call()
+    assert str(error.value) == message

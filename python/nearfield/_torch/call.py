@@ -91,7 +91,7 @@ def as_read(name: str, tensor: Tensor) -> Tensor:
     """The tensor called `name`, or the copy that the library reads in its place."""
     if tensor.is_nested:
         raise wrong_layout(name, tensor)
-    return tensor if name in _WITHOUT_CHANNELS else readable(tensor)
+    return plain(tensor) if name in _WITHOUT_CHANNELS else readable(tensor)
 
 
 def scalar_type(tensor: Tensor) -> torch.dtype:
@@ -100,8 +100,10 @@ def scalar_type(tensor: Tensor) -> torch.dtype:
 
 
 def empty_as(tensor: Tensor) -> Tensor:
-    """Memory for something like the tensor, laid out like it where that is dense."""
-    return torch.empty_like(tensor)
+    """Memory for something like the tensor, laid out like it where that is dense; its channels are adjacent."""
+    made = torch.empty_like(tensor)
+    # Of overlapping views, whose channels are not alone in having stride 1, torch may take another axis for the innermost.
+    return torch.empty_like(tensor, memory_format=torch.contiguous_format) if _is_scattered(made) else made
 
 
 def empty_out(query: Tensor, value: Tensor) -> Tensor:
@@ -241,7 +243,8 @@ def backward(
     read = as_read_all(tensors)  # copies have to live as long as they are in use
     query, key, value = read[:3]
     assert query is not None and key is not None and value is not None
-    out, dout = readable(out), readable(dout)
+    out, dout, logsumexp = readable(out), readable(dout), plain(logsumexp)
+    dlogsumexp = None if dlogsumexp is None else plain(dlogsumexp)
     gradients = [
         empty_as(source) if want and source is not None else None
         for source, want in zip(sources_of(read), wanted, strict=True)

@@ -60,10 +60,12 @@ class Merge(torch.autograd.Function):
             direct.empty_as(each) if need else None
             for each, need in zip((*outs, *logsumexps), ctx.needs_input_grad[1:], strict=True)
         ]
+        # Copies have to live as long as they are in use.
+        dout, dlogsumexp = direct.readable(dout), None if dlogsumexp is None else direct.plain(dlogsumexp)
         words = [None if each is None else direct.words_of("gradients", each) for each in targets]
         _abi.merge_backward(
             _words(outs, logsumexps),
-            direct.words_of("dout", direct.readable(dout)),
+            direct.words_of("dout", dout),
             None if dlogsumexp is None else direct.words_of("dlogsumexp", dlogsumexp),
             list(zip(words[:count], words[count:], strict=True)),
             _abi.Options(num_threads=torch.get_num_threads()),
@@ -87,7 +89,7 @@ def _composed_backward(
 
 def _as_read(tensors: Sequence[Tensor], count: int) -> tuple[list[Tensor], list[Tensor]]:
     """outs and logsumexps, or the copies that the library reads in their place."""
-    return [direct.readable(each) for each in tensors[:count]], list(tensors[count:])
+    return [direct.readable(each) for each in tensors[:count]], [direct.plain(each) for each in tensors[count:]]
 
 
 def _words(outs: Sequence[Tensor], logsumexps: Sequence[Tensor]) -> list[tuple[_abi.TensorWords, _abi.TensorWords]]:

@@ -107,7 +107,7 @@ def _check_ranks(query: Tensor, key: Tensor, value: Tensor) -> None:
 @torch.library.register_fake("nearfield::attention", lib=_library)
 def _attention_fake(query: Tensor, key: Tensor, value: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
     _check_ranks(query, key, value)
-    out = direct.empty_out(query, value)
+    out = direct.empty_out(direct.readable(query), value)
     return out, query.new_empty(query.shape[:-1], dtype=direct.scalar_type(query))
 
 

@@ -1,7 +1,8 @@
 """Calls of the C ABI, packed by hand: all structs of a call in one buffer of 64-bit words.
 
 ctypes.Structure costs about a microsecond a field; a small attention has a dozen structs and should cost a few
-microseconds in all. Layouts are those of nearfield.h on 64-bit machines; tests compare them with a C compiler's.
+microseconds in all. Layouts are those of nearfield.h on 64-bit machines; tests/python/test_abi.py compares them with a
+C compiler's.
 
     nf_tensor        14 words: data; dtype | rank << 32; sizes[6]; strides[6]
     nf_modifiers      7 words: struct_size; 5 pointers; softcap (double)
@@ -20,10 +21,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from nearfield._errors import ArgumentError
 from nearfield._library import fail, lib
 
 FLOAT64, FLOAT32, BFLOAT16, FLOAT16, BOOL = range(5)
-DTYPE_NAMES = ("float64", "float32", "bfloat16", "float16", "bool")
+DTYPES = {"float64": FLOAT64, "float32": FLOAT32, "bfloat16": BFLOAT16, "float16": FLOAT16, "bool": BOOL}
 MAX_DIMS = 6
 TENSOR_WORDS = 14
 _WORD = 8
@@ -34,11 +36,24 @@ TensorWords = tuple[int, ...]
 _padding = tuple((0,) * (MAX_DIMS - rank) for rank in range(MAX_DIMS + 1))
 
 
-def tensor_words(data: int, dtype: int, sizes: Sequence[int], strides: Sequence[int]) -> TensorWords:
-    """The nf_tensor of memory at address `data`; strides in elements."""
+def tensor_words(name: str, data: int, dtype: int, sizes: Sequence[int], strides: Sequence[int]) -> TensorWords:
+    """The nf_tensor of memory at address `data`; strides in elements. `name` is what messages call it."""
     rank = len(sizes)
+    if rank > MAX_DIMS:
+        raise ArgumentError(f"{name}: shape {tuple(sizes)}: has more than {MAX_DIMS} dimensions")
     more = _padding[rank]
     return (data, dtype | rank << 32, *sizes, *more, *strides, *more)
+
+
+def is_dtype_of(name: str, dtype: int | None) -> bool:
+    """Whether an array called `name` may be of the dtype; None is one that the library does not know."""
+    return dtype is not None and (dtype != BOOL or name == "key_mask")
+
+
+def wrong_dtype(name: str, dtype: object, more: str = "") -> TypeError:
+    """What to raise of an array of integers, say."""
+    rule = "bool" if name == "key_mask" else f"float64, float32, bfloat16 or float16{more}"
+    return TypeError(f"{name}: dtype {dtype}: must be {rule}")
 
 
 class Modifiers(NamedTuple):
@@ -299,5 +314,35 @@ def merge_backward(
     table = (ctypes.c_int64 * (2 * count))(*p.tensors[:-2])
     start = ctypes.addressof(table)
     status = lib.nf_merge_backward(len(parts), start, p.options, p.tensors[-2], p.tensors[-1], start + count * _WORD)
+    if status:
+        fail(status)
+
+
+def window_slots(pattern: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]:
+    """nf_window_slots: the length of the longest window on each axis of the grid."""
+    slots = (ctypes.c_int64 * len(grid))()
+    _geometry("nf_window_slots", pattern, grid, ctypes.addressof(slots))
+    return tuple(slots)
+
+
+def windows(pattern: Sequence[int], grid: Sequence[int], first: int, count: int, keys: int, bias_index: int) -> None:
+    """nf_windows, into int64 memory (count, product of the slots) at two addresses."""
+    _geometry("nf_windows", pattern, grid, first, count, keys, bias_index)
+
+
+def plan_steps(
+    pattern: Sequence[int], grid: Sequence[int], tile: Sequence[int], step: Sequence[int], capacity: int, steps: int
+) -> int:
+    """nf_plan_steps, the first `capacity` of them into nf_plan_steps at an address; returns how many there are."""
+    count = ctypes.c_int64()
+    boxes = [(ctypes.c_int64 * len(each))(*each) for each in (tile, step)]
+    places = [ctypes.addressof(each) for each in boxes]
+    _geometry("nf_plan_steps", pattern, grid, *places, capacity, steps, ctypes.addressof(count))
+    return count.value
+
+
+def _geometry(function: str, pattern: Sequence[int], grid: Sequence[int], *more: int) -> None:
+    words, lengths = (ctypes.c_int64 * len(pattern))(*pattern), (ctypes.c_int64 * len(grid))(*grid)
+    status = getattr(lib, function)(ctypes.addressof(words), ctypes.addressof(lengths), *more)
     if status:
         fail(status)

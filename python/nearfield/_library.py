@@ -27,8 +27,6 @@ _FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
     "nf_backward": (_i32, (_pointer,) * 11),
     "nf_explain": (_i32, (_pointer,) * 7),
     "nf_explain_backward": (_i32, (_pointer,) * 8),
-    "nf_forward_ragged": (_i32, (_pointer,) * 9),
-    "nf_backward_ragged": (_i32, (_pointer,) * 12),
     "nf_merge": (_i32, (_i32,) + (_pointer,) * 4),
     "nf_merge_backward": (_i32, (_i32,) + (_pointer,) * 5),
     "nf_window_slots": (_i32, (_pointer,) * 3),
@@ -90,8 +88,8 @@ lib = load(path)
 
 
 def fail(status: int) -> NoReturn:
-    """Raises what `status`, not 0, stands for, with the library's message."""
-    message = lib.nf_last_error().decode()
+    """Raises what `status`, not 0, stands for, with the library's message in Python's words."""
+    message = lib.nf_last_error().decode().replace("must not be NULL", "must not be None")
     if status == _INVALID_ARGUMENT:
         raise ArgumentError(message)
     if status == _UNSUPPORTED:

@@ -10,35 +10,13 @@ from numpy.typing import NDArray
 
 from nearfield import _abi
 from nearfield._errors import ArgumentError
-from nearfield._options import OptionWords
+from nearfield._faces import NAMES, NUMPY, check_kind
+from nearfield._options import Settings
 
 Array = NDArray[Any]
 
-_DTYPES = {
-    "float64": _abi.FLOAT64,
-    "float32": _abi.FLOAT32,
-    "bfloat16": _abi.BFLOAT16,
-    "float16": _abi.FLOAT16,
-    "bool": _abi.BOOL,
-}
-_NAMES = ("query", "key", "value", "additional_keys", "additional_values", "key_mask", "key_weights", "bias")
-
-# In the order of _NAMES; what is absent is None.
+# In the order of NAMES; what is absent is None.
 Arrays = tuple["Array | None", ...]
-
-
-class Settings(NamedTuple):
-    """All of a call that is no array."""
-
-    pattern: tuple[int, ...]
-    scale: float | None = None
-    softcap: float = 0.0
-    options: OptionWords = (0, 0, 0, 0)
-
-    def abi(self) -> _abi.Options:
-        """As the C ABI's options."""
-        isa, kernel, engine, threads = self.options
-        return _abi.Options(self.scale, engine, isa, kernel, threads)
 
 
 def is_tracing() -> bool:
@@ -47,57 +25,55 @@ def is_tracing() -> bool:
 
 
 def _dtype(name: str, array: Array) -> int:
-    code = _DTYPES.get(array.dtype.name)
-    if code is None or not array.dtype.isnative:
+    code = dtype_of(array)
+    if code is None or not _abi.is_dtype_of(name, code):
         hint = "; ml_dtypes.bfloat16 is bfloat16" if array.dtype.kind == "V" else ""
-        raise TypeError(
-            f"{name}: dtype {array.dtype}: must be float64, float32, float16 or bfloat16, in native byte order{hint}"
-        )
+        raise _abi.wrong_dtype(name, array.dtype, f", in native byte order{hint}")
     return code
 
 
-def must_copy(name: str, array: Array) -> bool:
-    """Whether the library can't read the array where it lies: channels apart, or strides between elements."""
+# Of these arrays any axis may have any stride; of the others the channels are adjacent.
+_WITHOUT_CHANNELS = ("key_mask", "key_weights", "bias", "logsumexp", "dlogsumexp")
+
+
+def copied(name: str, array: Array) -> str | None:
+    """Why the library can't read the array where it lies, or None."""
     size = array.dtype.itemsize
     if any(stride % size for stride, length in zip(array.strides, array.shape, strict=True) if length > 1):
-        return True
-    has_channels = name not in ("key_mask", "key_weights", "bias")
-    return has_channels and array.ndim > 0 and array.shape[-1] > 1 and array.strides[-1] != size
+        return "its strides are no multiples of its elements"
+    if name in _WITHOUT_CHANNELS or name.startswith("logsumexps"):
+        return None
+    if array.ndim > 0 and array.shape[-1] > 1 and array.strides[-1] != size:
+        return "its channels are not adjacent in memory"
+    return None
 
 
 def readable(name: str, array: Array) -> Array:
     """The array itself, or a copy that the library can read."""
-    return np.ascontiguousarray(array) if must_copy(name, array) else array
+    return array if copied(name, array) is None else np.ascontiguousarray(array)
 
 
 def words_of(name: str, array: Array) -> _abi.TensorWords:
     """The array as the C ABI takes it."""
-    if array.ndim > _abi.MAX_DIMS:
-        raise ArgumentError(f"{name}: shape {array.shape}: has more than {_abi.MAX_DIMS} dimensions")
     code, size = _dtype(name, array), array.dtype.itemsize
     # Of a dimension of length 1 any stride will do, whatever its bytes; numpy's own of an empty array are 0.
     strides = [stride // size for stride in array.strides] if array.size else [1] * array.ndim
-    return _abi.tensor_words(array.ctypes.data, code, array.shape, strides)
+    return _abi.tensor_words(name, array.ctypes.data, code, array.shape, strides)
 
 
 def abstract(name: str, array: Array) -> _abi.TensorWords:
     """The array without its memory, for `explain`."""
-    return (0, *words_of(name, _given(name, array))[1:])
+    return (0, *words_of(name, readable(name, array))[1:])
+
+
+def dtype_of(array: Array) -> int | None:
+    """Its dtype's number in the C ABI."""
+    return _abi.DTYPES.get(array.dtype.name) if array.dtype.isnative else None
 
 
 def num_threads() -> int:
     """0: the library's own choice."""
     return 0
-
-
-def _checked(name: str, array: Any) -> Array | None:
-    return None if array is None else _given(name, array)
-
-
-def _given(name: str, array: Any) -> Array:
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"{name}: is a {type(array).__name__}: must be a numpy.ndarray, as query is")
-    return readable(name, array)
 
 
 class _Ready(NamedTuple):
@@ -107,8 +83,8 @@ class _Ready(NamedTuple):
 
 
 def _prepare(arrays: Arrays, softcap: float) -> _Ready:
-    ready = tuple(_checked(name, array) for name, array in zip(_NAMES, arrays, strict=True))
-    words: list[Any] = [None if a is None else words_of(name, a) for name, a in zip(_NAMES, ready, strict=True)]
+    ready = tuple(None if a is None else readable(name, a) for name, a in zip(NAMES, arrays, strict=True))
+    words: list[Any] = [None if a is None else words_of(name, a) for name, a in zip(NAMES, ready, strict=True)]
     return _Ready(ready, (words[0], words[1], words[2]), _abi.Modifiers._make([*words[3:], softcap]))
 
 
@@ -117,8 +93,8 @@ def attend(arrays: Arrays, settings: Settings, with_logsumexp: bool) -> tuple[Ar
     ready, inputs, modifiers = _prepare(arrays, settings.softcap)
     query, value = ready[0], ready[2]
     assert query is not None and value is not None
-    if query.ndim < 1 or value.ndim < 1:
-        raise ArgumentError(f"query: shape {query.shape}: must be (batch, *grid, heads, head_dim)")
+    if not value.ndim:
+        raise ArgumentError("value: shape (): must be (batch, *grid, heads_kv, head_dim_v)")
     out = np.empty((*query.shape[:-1], value.shape[-1]), query.dtype)
     logsumexp = np.empty(query.shape[:-1], scalar_type(query)) if with_logsumexp else None
     _abi.forward(
@@ -159,13 +135,15 @@ def backward(
     wanted: tuple[bool, ...],
 ) -> Gradients:
     """The gradients that are wanted."""
+    check_kind(NUMPY, (dout, dlogsumexp), ("dout", "dlogsumexp"), 0)
     ready, inputs, modifiers = _prepare(arrays, settings.softcap)
     sources = (*ready[:5], *ready[6:])
     targets = [
         np.empty(source.shape, source.dtype) if want and source is not None else None
         for source, want in zip(sources, wanted, strict=True)
     ]
-    dout = np.zeros(out.shape, out.dtype) if dout is None else _given("dout", dout)
+    dout = np.zeros(out.shape, out.dtype) if dout is None else readable("dout", dout)
+    dlogsumexp = None if dlogsumexp is None else readable("dlogsumexp", dlogsumexp)
     _abi.backward(
         settings.pattern,
         (
@@ -186,7 +164,7 @@ def merge(outs: Sequence[Array], logsumexps: Sequence[Array]) -> tuple[Array, Ar
     """One softmax of several: nf_merge."""
     parts = []
     for i, (out, logsumexp) in enumerate(zip(outs, logsumexps, strict=True)):
-        parts.append((_given(f"outs[{i}]", out), _given(f"logsumexps[{i}]", logsumexp)))
+        parts.append((readable(f"outs[{i}]", out), readable(f"logsumexps[{i}]", logsumexp)))
     first, first_lse = parts[0]
     merged, logsumexp = np.empty(first.shape, first.dtype), np.empty(first_lse.shape, first_lse.dtype)
     words = [(words_of(f"outs[{i}]", o), words_of(f"logsumexps[{i}]", s)) for i, (o, s) in enumerate(parts)]

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nearfield import _abi
+from nearfield._faces import NAMES, face_of
 from nearfield._library import lib
 from nearfield._library import path as library_path
-from nearfield._options import ENGINES, ISAS, name_of, option_words
+from nearfield._options import ENGINES, ISAS, name_of, settings_of
+from nearfield._values import flag
 from nearfield._version import __version__
-from nearfield.functional import face_of, grid_rank
-from nearfield.patterns import Pattern
+from nearfield.functional import grid_rank
+from nearfield.patterns import Pattern, check_pattern
 
 
 @dataclass(frozen=True)
@@ -120,25 +122,22 @@ def explain(
     >>> nearfield.explain(nearfield.Neighborhood(7), x, x, x, isa="portable").kernel
     'band'
     """
-    face = face_of(query)
-    rank = grid_rank(query)
+    check_pattern(pattern)
     arrays = (query, key, value, additional_keys, additional_values, key_mask, key_weights, bias)
-    names = ("query", "key", "value", "additional_keys", "additional_values", "key_mask", "key_weights", "bias")
-    words: list[Any] = [None if a is None else face.abstract(n, a) for n, a in zip(names, arrays, strict=True)]
-    copies = tuple(
-        f"{n}: its channels are not adjacent in memory"
-        for n, a in zip(names, arrays, strict=True)
-        if a is not None and face.must_copy(n, a)
-    )
-    isa_number, kernel_number, engine_number, threads = option_words(engine, isa, kernel, num_threads, precision)
+    face, rank = face_of(arrays), grid_rank(query)
+    settings = settings_of(pattern.words(rank), scale, softcap, engine, isa, kernel, num_threads, precision)
+    given = [(name, array) for name, array in zip(NAMES, arrays, strict=True) if array is not None]
+    by_name = {name: face.abstract(name, array) for name, array in given}
+    reasons = {name: face.copied(name, array) for name, array in given}
+    words = [by_name.get(name) for name in NAMES]
     found = _abi.explain(
-        pattern.words(rank),
-        words[0],
-        words[1],
-        words[2],
-        _abi.Modifiers._make([*words[3:], softcap]),
-        _abi.Options(scale, engine_number, isa_number, kernel_number, threads or face.num_threads()),
-        _wanted(words) if backward else None,
+        settings.pattern,
+        by_name["query"],
+        by_name["key"],
+        by_name["value"],
+        _abi.Modifiers._make([*words[3:], settings.softcap]),
+        settings.abi(face.num_threads()),
+        _wanted(words) if flag("backward", backward) else None,
     )
     return Explanation(
         engine=name_of("nf_engine_name", found.engine),
@@ -155,7 +154,7 @@ def explain(
         waste=found.waste,
         predicted_seconds=found.predicted_seconds,
         workspace=found.workspace,
-        copies=copies,
+        copies=tuple(f"{name}: {why}" for name, why in reasons.items() if why is not None),
         reason=found.reason.decode(),
     )
 

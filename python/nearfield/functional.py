@@ -13,13 +13,12 @@ The grid has 1 to 3 axes. dtypes: float64, float32, bfloat16, float16; sums are 
 
 from __future__ import annotations
 
-import importlib
-from types import ModuleType
 from typing import Any, TypeVar
 
 from nearfield._errors import ArgumentError
-from nearfield._kind import kind_of
-from nearfield._options import DEFAULT, OptionWords, option_words
+from nearfield._faces import face_of
+from nearfield._options import Settings, settings_of
+from nearfield._values import flag
 from nearfield.patterns import (
     Bools,
     Ints,
@@ -27,6 +26,7 @@ from nearfield.patterns import (
     Pattern,
     cached_neighborhood_words,
     cached_words,
+    check_pattern,
     neighborhood_words,
 )
 
@@ -112,13 +112,12 @@ def attend(
     >>> nearfield.attend(nearfield.Neighborhood(3, boundary=("clamp", "wrap")), x, x, x).shape
     (1, 8, 8, 2, 4)
     """
-    if not isinstance(pattern, Pattern):
-        raise TypeError(f"pattern: is a {type(pattern).__name__}: must be a nearfield pattern, e.g. Neighborhood(7)")
+    check_pattern(pattern)
     arrays = (query, key, value, additional_keys, additional_values, key_mask, key_weights, bias)
-    face, rank = face_of(query), grid_rank(query)
+    face, rank = face_of(arrays), grid_rank(query)
     words = pattern.words(rank) if face.is_tracing() else cached_words(pattern, rank)
-    options = _options(engine, isa, kernel, num_threads, precision)
-    return _attend(face, words, arrays, scale, softcap, options, return_lse)
+    settings = settings_of(words, scale, softcap, engine, isa, kernel, num_threads, precision)
+    return _attend(face, arrays, settings, return_lse)
 
 
 def grid_rank(query: Any) -> int:
@@ -131,42 +130,11 @@ def grid_rank(query: Any) -> int:
     return rank - 3
 
 
-def face_of(query: Any) -> ModuleType:
-    """The module that calls the library on arrays of the query's kind, loaded when such an array is first met."""
-    kind = kind_of("query", query)
-    face = _faces.get(kind)
-    if face is None:
-        face = _faces[kind] = importlib.import_module(f"nearfield._{kind}")
-    return face
-
-
-_faces: dict[str, ModuleType] = {}
-
-
-def _attend(
-    face: Any,
-    words: tuple[int, ...],
-    arrays: tuple[Any, ...],
-    scale: float | None,
-    softcap: float,
-    options: OptionWords,
-    return_lse: bool,
-) -> Any:
-    if scale is not None and type(scale) is not float:
-        scale = _number("scale", scale)
-    if type(softcap) is not float:
-        softcap = _number("softcap", softcap)
-    out, logsumexp = face.attend(arrays, face.Settings(words, scale, softcap, options), return_lse)
+def _attend(face: Any, arrays: tuple[Any, ...], settings: Settings, return_lse: bool) -> Any:
+    if type(return_lse) is not bool:
+        return_lse = flag("return_lse", return_lse)
+    out, logsumexp = face.attend(arrays, settings, return_lse)
     return (out, logsumexp) if return_lse else out
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool):
-        raise TypeError(f"{name}={value!r}: must be a number")
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}={value!r}: must be a number") from None
 
 
 def na1d(
@@ -224,11 +192,11 @@ def na1d(
     >>> na1d(x, x, x, kernel_size=7).shape
     (1, 16, 2, 4)
     """
-    face = face_of(query)
-    words = _neighborhood(face, query, 1, kernel_size, stride, dilation, is_causal, boundary)
     arrays = (query, key, value, additional_keys, additional_values, key_mask, key_weights, bias)
-    options = _options(engine, isa, kernel, num_threads, precision)
-    return _attend(face, words, arrays, scale, softcap, options, return_lse)
+    face = face_of(arrays)
+    words = _neighborhood(face, query, 1, kernel_size, stride, dilation, is_causal, boundary)
+    settings = settings_of(words, scale, softcap, engine, isa, kernel, num_threads, precision)
+    return _attend(face, arrays, settings, return_lse)
 
 
 def na2d(
@@ -286,11 +254,11 @@ def na2d(
     >>> na2d(x, x, x, kernel_size=3).shape
     (1, 8, 8, 2, 4)
     """
-    face = face_of(query)
-    words = _neighborhood(face, query, 2, kernel_size, stride, dilation, is_causal, boundary)
     arrays = (query, key, value, additional_keys, additional_values, key_mask, key_weights, bias)
-    options = _options(engine, isa, kernel, num_threads, precision)
-    return _attend(face, words, arrays, scale, softcap, options, return_lse)
+    face = face_of(arrays)
+    words = _neighborhood(face, query, 2, kernel_size, stride, dilation, is_causal, boundary)
+    settings = settings_of(words, scale, softcap, engine, isa, kernel, num_threads, precision)
+    return _attend(face, arrays, settings, return_lse)
 
 
 def na3d(
@@ -348,11 +316,11 @@ def na3d(
     >>> na3d(x, x, x, kernel_size=(3, 5, 5)).shape
     (1, 4, 8, 8, 2, 4)
     """
-    face = face_of(query)
-    words = _neighborhood(face, query, 3, kernel_size, stride, dilation, is_causal, boundary)
     arrays = (query, key, value, additional_keys, additional_values, key_mask, key_weights, bias)
-    options = _options(engine, isa, kernel, num_threads, precision)
-    return _attend(face, words, arrays, scale, softcap, options, return_lse)
+    face = face_of(arrays)
+    words = _neighborhood(face, query, 3, kernel_size, stride, dilation, is_causal, boundary)
+    settings = settings_of(words, scale, softcap, engine, isa, kernel, num_threads, precision)
+    return _attend(face, arrays, settings, return_lse)
 
 
 def _neighborhood(
@@ -377,9 +345,3 @@ def _neighborhood(
         return cached_neighborhood_words(rank, kernel_size, stride, dilation, is_causal, boundary)
     except TypeError:  # lists can't be looked up; other wrong types raise again
         return neighborhood_words(rank, kernel_size, stride, dilation, is_causal, boundary)
-
-
-def _options(engine: str, isa: str, kernel: str, num_threads: int, precision: str) -> OptionWords:
-    if engine == isa == kernel == "auto" and precision == "highest" and type(num_threads) is int and not num_threads:
-        return DEFAULT
-    return option_words(engine, isa, kernel, num_threads, precision)

@@ -8,17 +8,15 @@ y*width + x.
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield import _abi
 from nearfield._errors import ArgumentError
-from nearfield._grid import grid_of
-from nearfield._library import fail, lib
-from nearfield.patterns import Ints, Pattern
+from nearfield._values import integer, integers, is_sequence, shown
+from nearfield.patterns import Ints, Pattern, check_pattern
 
 __all__ = ["PLAN_STEP", "Windows", "plan_steps", "window_slots", "windows"]
 
@@ -78,10 +76,7 @@ def window_slots(pattern: Pattern, grid: Ints) -> tuple[int, ...]:
     >>> nearfield.geometry.window_slots(nearfield.Neighborhood(7), (56, 4))
     (7, 4)
     """
-    words, lengths = _on_grid(pattern, grid)
-    slots = np.zeros(len(lengths), np.int64)
-    _call("nf_window_slots", _address(words), _address(lengths), _address(slots))
-    return tuple(int(each) for each in slots)
+    return _abi.window_slots(*_on_grid(pattern, grid))
 
 
 def windows(pattern: Pattern, grid: Ints, first: int = 0, count: int | None = None) -> Windows:
@@ -119,15 +114,14 @@ def windows(pattern: Pattern, grid: Ints, first: int = 0, count: int | None = No
     [2, 3, 4]
     """
     words, lengths = _on_grid(pattern, grid)
-    first = operator.index(first)
-    tokens = math.prod(int(each) for each in lengths)
-    count = max(tokens - first, 0) if count is None else operator.index(count)
-    slots = math.prod(window_slots(pattern, grid))
+    first = integer("first", first)
+    tokens = math.prod(lengths)
+    count = max(tokens - first, 0) if count is None else integer("count", count)
+    slots = math.prod(_abi.window_slots(words, lengths))
     exist = first >= 0 and count >= 0 and first + count <= tokens  # else the call refuses them, and needs no memory
     shape = (count if exist else 0, slots)
     found = Windows(np.empty(shape, np.int64), np.empty(shape, np.int64))
-    keys, bias_index = (_address(each) for each in found)
-    _call("nf_windows", _address(words), _address(lengths), first, count, keys, bias_index)
+    _abi.windows(words, lengths, first, count, *(each.ctypes.data for each in found))
     return found
 
 
@@ -165,37 +159,26 @@ def plan_steps(pattern: Pattern, grid: Ints, tile: Ints, step: Ints) -> NDArray[
     24
     """
     words, lengths = _on_grid(pattern, grid)
-    rank = len(lengths)
-    tiles, most = _lengths("tile", tile, rank), _lengths("step", step, rank)
-    count = np.zeros(1, np.int64)
-    fixed = (_address(words), _address(lengths), _address(tiles), _address(most))
-    _call("nf_plan_steps", *fixed, 0, None, _address(count))
-    steps = np.zeros(int(count[0]), PLAN_STEP)
-    _call("nf_plan_steps", *fixed, len(steps), _address(steps), _address(count))
+    fixed = (words, lengths, _box("tile", tile, len(lengths)), _box("step", step, len(lengths)))
+    steps = np.zeros(_abi.plan_steps(*fixed, 0, 0), PLAN_STEP)
+    _abi.plan_steps(*fixed, len(steps), steps.ctypes.data)
     return steps
 
 
-def _on_grid(pattern: Pattern, grid: Ints) -> tuple[Indices, Indices]:
-    if not isinstance(pattern, Pattern):
-        raise TypeError(f"pattern: is a {type(pattern).__name__}: must be a nearfield pattern, e.g. Neighborhood(7)")
-    axes = grid_of(grid)
+def _on_grid(pattern: Pattern, grid: Ints) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The pattern's words and the lengths of the grid's axes."""
+    check_pattern(pattern)
+    axes = integers("grid", grid)
     if not 1 <= len(axes) <= 3:
-        raise ArgumentError(f"grid={grid!r}: has {len(axes)} axes: must have 1, 2 or 3")
-    return np.array(pattern.words(len(axes)), np.int64), np.array(axes, np.int64)
+        raise ArgumentError(f"grid={shown(grid)}: has {len(axes)} axes: must have 1, 2 or 3")
+    return pattern.words(len(axes)), axes
 
 
-def _lengths(name: str, value: Ints, rank: int) -> Indices:
-    lengths = grid_of(value) if isinstance(value, Sequence) else (operator.index(value),) * rank
+def _box(name: str, value: Ints, rank: int) -> tuple[int, ...]:
+    """The lengths of a box: one number is that of every axis."""
+    lengths = integers(name, value)
+    if not is_sequence(value):
+        lengths *= rank
     if len(lengths) != rank:
-        raise ArgumentError(f"{name}={value!r}: has {len(lengths)} values, but the grid has {rank} axes")
-    return np.array(lengths, np.int64)
-
-
-def _address(array: NDArray[Any]) -> int:
-    return int(array.ctypes.data)
-
-
-def _call(function: str, *arguments: int | None) -> None:
-    status = getattr(lib, function)(*arguments)
-    if status:
-        fail(status)
+        raise ArgumentError(f"{name}={shown(value)}: has {len(lengths)} values, but the grid has {rank} axes")
+    return lengths

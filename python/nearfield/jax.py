@@ -22,12 +22,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
-from nearfield import _jax as face
-from nearfield._errors import ArgumentError
-from nearfield._options import option_words
+from nearfield import functional
+from nearfield._faces import JAX, check_kind
 from nearfield.patterns import Pattern
 
 __all__ = ["attend"]
@@ -53,7 +51,7 @@ def attend(
     kernel: str = "auto",
     num_threads: int = 0,
 ) -> Any:
-    """Attention in which every token sees the keys that a pattern gives it, on JAX arrays or what JAX makes arrays of.
+    """Attention in which every token sees the keys that a pattern gives it, on JAX or numpy arrays.
 
     out[i] = sum over j in N(i) of p_ij value[j], with p_ij = softmax over j in N(i) of
     softcap(scale query[i].key[j]) + bias[j - i] + log key_weights[j].
@@ -116,30 +114,23 @@ def attend(
     >>> jax.jit(lambda x: nearfield.jax.attend(pattern, x, x, x))(x).shape
     (1, 8, 8, 2, 4)
     """
-    if not isinstance(pattern, Pattern):
-        raise TypeError(f"pattern: is a {type(pattern).__name__}: must be a nearfield pattern, e.g. Neighborhood(7)")
-    arrays = (query, key, value, additional_keys, additional_values, key_mask, key_weights, bias)
-    rank = jnp.ndim(query)
-    if not 4 <= rank <= 6:
-        raise ArgumentError(
-            f"query: shape {jnp.shape(query)}: has {rank} dimensions, must be (batch, *grid, heads, head_dim) with 1 to "
-            f"3 grid axes"
-        )
-    options = option_words(engine, isa, kernel, num_threads, precision)
-    words = pattern.words(rank - 3)
-    settings = face.Settings(words, _number("scale", scale), _number("softcap", softcap) or 0.0, options)
-    out, logsumexp = face.attend(arrays, settings, return_lse)
-    return (out, logsumexp) if return_lse else out
-
-
-def _number(name: str, value: Any) -> float | None:
-    if value is None and name == "scale":
-        return None
-    if isinstance(value, jax.core.Tracer):
-        raise TypeError(f"{name}: is traced: must be a number that is known when the function is compiled")
-    if isinstance(value, bool):
-        raise TypeError(f"{name}={value!r}: must be a number")
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}={value!r}: must be a number") from None
+    check_kind(JAX, (query,), ("query",))
+    return functional.attend(
+        pattern,
+        jnp.asarray(query),
+        key,
+        value,
+        scale=scale,
+        bias=bias,
+        key_mask=key_mask,
+        key_weights=key_weights,
+        softcap=softcap,
+        additional_keys=additional_keys,
+        additional_values=additional_values,
+        return_lse=return_lse,
+        precision=precision,
+        engine=engine,
+        isa=isa,
+        kernel=kernel,
+        num_threads=num_threads,
+    )

@@ -9,15 +9,17 @@ The forward alone is `nearfield.attend` and `nearfield.na1d` to `na3d`, which ta
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from nearfield import _numpy
 from nearfield._errors import ArgumentError
+from nearfield._faces import NUMPY, check_kind
 from nearfield._numpy import Array, Gradients
-from nearfield._options import option_words
+from nearfield._options import settings_of
+from nearfield._values import flag, shown
 from nearfield.functional import grid_rank
-from nearfield.patterns import Pattern, cached_words
+from nearfield.patterns import Pattern, cached_words, check_pattern
 
 __all__ = ["Gradients", "vjp"]
 
@@ -70,23 +72,32 @@ def vjp(
     >>> float(pullback(numpy.ones_like(out)).value.sum())
     256.0
     """
-    settings = _numpy.Settings(
-        cached_words(pattern, grid_rank(query)),
-        scale if scale is None else float(scale),
-        float(softcap),
-        option_words(engine, isa, kernel, num_threads, precision),
-    )
+    check_pattern(pattern)
     arrays = (query, key, value, additional_keys, additional_values, key_mask, key_weights, bias)
+    check_kind(NUMPY, arrays)
+    words = cached_words(pattern, grid_rank(query))
+    settings = settings_of(words, scale, softcap, engine, isa, kernel, num_threads, precision)
+    both = flag("return_lse", return_lse)
     out, logsumexp = _numpy.attend(arrays, settings, True)
     assert logsumexp is not None
 
     def pullback(
-        dout: Array | None, dlogsumexp: Array | None = None, wanted: tuple[str, ...] | None = None
+        dout: Array | None, dlogsumexp: Array | None = None, wanted: Collection[str] | None = None
     ) -> Gradients:
-        unknown = set(wanted or ()) - set(Gradients._fields)
-        if unknown:
-            raise ArgumentError(f"wanted={wanted!r}: must be among {', '.join(Gradients._fields)}")
-        chosen = tuple(wanted is None or name in wanted for name in Gradients._fields)
+        chosen = _chosen(wanted)
         return _numpy.backward(dout, dlogsumexp, out, logsumexp, arrays, settings, chosen)
 
-    return ((out, logsumexp) if return_lse else out), pullback
+    return ((out, logsumexp) if both else out), pullback
+
+
+def _chosen(wanted: Collection[str] | None) -> tuple[bool, ...]:
+    """For each gradient whether it is among the named ones; None names all."""
+    names = Gradients._fields
+    if wanted is None:
+        return (True,) * len(names)
+    if isinstance(wanted, str) or not isinstance(wanted, Collection):
+        raise TypeError(f"wanted={shown(wanted)}: must be names among {', '.join(names)}")
+    for each in wanted:
+        if each not in names:
+            raise ArgumentError(f"wanted={shown(wanted)}: must be among {', '.join(names)}")
+    return tuple(name in wanted for name in names)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import operator
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
 from nearfield._errors import ArgumentError
+from nearfield._values import INTEGERS, choice, flag, integer, is_sequence
 
 Ints = int | Sequence[int]
 Bools = bool | Sequence[bool]
@@ -19,7 +20,7 @@ _MAX_RANK = 3
 _NEIGHBORHOOD = 1  # nf_pattern_kind
 
 
-class Pattern:
+class Pattern(ABC):
     """What all patterns have in common; see :class:`Neighborhood`.
 
     Patterns are immutable and compare, hash, pickle and copy by value.
@@ -27,13 +28,20 @@ class Pattern:
 
     __slots__ = ()
 
+    @abstractmethod
     def words(self, rank: int) -> tuple[int, ...]:
         """The C struct of this pattern on a grid of `rank` axes, as 64-bit words."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rank(self) -> int | None:
         """Axes of the grids that it fits; None where any will do."""
-        raise NotImplementedError
+
+
+def check_pattern(pattern: Any) -> None:
+    """Raises TypeError unless it is one."""
+    if not isinstance(pattern, Pattern):
+        what = f"the class {pattern.__name__}" if isinstance(pattern, type) else f"a {type(pattern).__name__}"
+        raise TypeError(f"pattern: is {what}: must be a nearfield pattern, e.g. Neighborhood(7)")
 
 
 @dataclass(frozen=True)
@@ -141,29 +149,17 @@ class Neighborhood(Pattern):
 
 def _plain(name: str, value: Any) -> Any:
     """`value` as an int, bool or str, or a tuple of these."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if is_sequence(value):
         return tuple(_plain_one(f"{name}[{i}]", name, each) for i, each in enumerate(value))
     return _plain_one(name, name, value)
 
 
 def _plain_one(where: str, name: str, value: Any) -> Any:
     if name == "boundary":
-        if value not in BOUNDARIES:
-            raise ArgumentError(f"{where}={value!r}: must be one of {', '.join(map(repr, BOUNDARIES))}")
-        return value
+        return BOUNDARIES[choice(where, value, BOUNDARIES)]
     if name == "is_causal":
-        if isinstance(value, bool) or type(value).__name__ == "bool":
-            return bool(value)
-        raise TypeError(f"{where}={value!r}: must be True or False")
-    if isinstance(value, bool):
-        raise TypeError(f"{where}={value!r}: must be an integer")
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{where}={value!r}: must be an integer or a sequence of integers") from None
-    if abs(number) >= 1 << 62:
-        raise ArgumentError(f"{where}={number}: must be below 2**62")
-    return number
+        return flag(where, value)
+    return integer(where, value, INTEGERS)
 
 
 @lru_cache(maxsize=1024)

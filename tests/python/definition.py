@@ -1,13 +1,13 @@
 """Neighborhood attention by its definition, in float64 numpy, one query at a time: what the faces are compared with.
 
-Written from the definitions alone: nothing of nearfield is used.
+Written from the definitions alone: nothing of nearfield is used. Small problems only.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,52 +50,90 @@ def keys_of(axis: Axis, i: int) -> list[tuple[int, int]]:
     return [(y * axis.dilation + g, offset + k - 1) for y, offset in seen]
 
 
-def attention(
+# What a query sees, one by one: the key's and the value's name and index, and the bias index, None for additional keys.
+Seen = list[tuple[str, str, tuple[Any, ...], Any]]
+
+
+def seen_by(axes: list[Axis], arrays: dict[str, Any], batch: int, token: tuple[int, ...], head: int) -> Seen:
+    """All that this query sees and no mask hides."""
+    per_axis = [keys_of(axis, i) for axis, i in zip(axes, token, strict=True)]
+    kv = head * arrays["key"].shape[-2] // arrays["query"].shape[-2]
+    seen: Seen = []
+    for pairs in itertools.product(*per_axis):
+        y = tuple(pair[0] for pair in pairs)
+        if "key_mask" not in arrays or arrays["key_mask"][(batch, *y)]:
+            seen.append(("key", "value", (batch, *y, kv), tuple(pair[1] for pair in pairs)))
+    for m in range(arrays["additional_keys"].shape[1] if "additional_keys" in arrays else 0):
+        seen.append(("additional_keys", "additional_values", (batch, m, kv), None))
+    return seen
+
+
+class Result(NamedTuple):
+    """All in float64. Gradients by name, with sizes to measure their errors against: the gradients computed with absolute
+    values."""
+
+    out: np.ndarray
+    logsumexp: np.ndarray
+    gradients: dict[str, np.ndarray]
+    sizes: dict[str, np.ndarray]
+
+
+def differentiated(
     axes: list[Axis],
-    query,
-    key,
-    value,
-    *,
-    scale=None,
-    bias=None,
-    key_mask=None,
-    key_weights=None,
-    softcap=0.0,
-    additional_keys=None,
-    additional_values=None,
-):
-    """out and logsumexp in float64; arrays (batch, *grid, heads, channels)."""
-    query, key, value = (np.asarray(each, np.float64) for each in (query, key, value))
-    batch, grid, heads, head_dim = query.shape[0], query.shape[1:-2], query.shape[-2], query.shape[-1]
-    scale = head_dim**-0.5 if scale is None else scale
-    group = heads // key.shape[-2]
-    out = np.zeros((*query.shape[:-1], value.shape[-1]))
-    logsumexp = np.full(query.shape[:-1], -np.inf)
-    if key_weights is not None:
-        key_weights = np.broadcast_to(np.asarray(key_weights, np.float64), (batch, *grid))
-    windows = [[keys_of(axis, i) for i in range(axis.length)] for axis in axes]
-    for b, h, place in itertools.product(range(batch), range(heads), np.ndindex(*grid)):
-        logits, values = [], []
-        for seen in itertools.product(*(windows[a][i] for a, i in enumerate(place))):
-            where = (b, *(y for y, _ in seen))
-            if key_mask is not None and not key_mask[where]:
-                continue
-            weight = 1.0 if key_weights is None else key_weights[where]
-            if weight == 0:
-                continue
-            logit = scale * float(query[(b, *place, h)] @ key[(*where, h // group)])
-            logit = softcap * math.tanh(logit / softcap) if softcap else logit
-            if bias is not None:
-                logit += float(bias[(h, *(offset for _, offset in seen))])
-            logits.append(logit + math.log(weight))
-            values.append(value[(*where, h // group)])
-        for m in range(0 if additional_keys is None else additional_keys.shape[1]):
-            logit = scale * float(query[(b, *place, h)] @ np.asarray(additional_keys[b, m, h // group], np.float64))
-            logits.append(softcap * math.tanh(logit / softcap) if softcap else logit)
-            values.append(np.asarray(additional_values[b, m, h // group], np.float64))
-        if not logits:
+    arrays: dict[str, Any],
+    scale: float | None = None,
+    softcap: float = 0.0,
+    dout: np.ndarray | None = None,
+    dlse: np.ndarray | None = None,
+) -> Result:
+    """The attention of the arrays (batch, *grid, heads, channels), and its gradients where dout and dlse are given."""
+    a = {name: np.asarray(array).astype(np.float64) for name, array in arrays.items()}
+    q = a["query"]
+    batch, grid, heads, channels = q.shape[0], q.shape[1:-2], q.shape[-2], q.shape[-1]
+    scale = channels**-0.5 if scale is None else scale
+    out, lse = np.zeros((*q.shape[:-1], a["value"].shape[-1])), np.full(q.shape[:-1], -np.inf)
+    gradients = {name: np.zeros_like(array) for name, array in a.items() if name != "key_mask"}
+    sizes = {name: np.zeros_like(array) for name, array in gradients.items()}
+    weights = np.broadcast_to(a.get("key_weights", 1.0), (batch, *grid))
+    for b, h, token in itertools.product(range(batch), range(heads), np.ndindex(*grid)):
+        at = (b, *token, h)
+        seen = seen_by(axes, a, b, token, h)
+        # A weight of 0 hides its key, and still has a gradient.
+        w = np.array([1.0 if offset is None else weights[index[:-1]] for _, _, index, offset in seen])
+        if not w.any():
             continue
-        weights = np.exp(np.array(logits) - max(logits))
-        out[(b, *place, h)] = weights @ np.array(values) / weights.sum()
-        logsumexp[(b, *place, h)] = max(logits) + math.log(weights.sum())
-    return out, logsumexp
+        keys = np.array([a[name][index] for name, _, index, _ in seen])
+        values = np.array([a[name][index] for _, name, index, _ in seen])
+        logits, slope = scale * keys @ q[at], np.ones(len(seen))
+        if softcap > 0:
+            tanh = np.tanh(logits / softcap)
+            logits, slope = softcap * tanh, 1 - tanh**2
+        if "bias" in a:
+            logits += [0.0 if offset is None else a["bias"][(h, *offset)] for _, _, _, offset in seen]
+        top = logits[w > 0].max()
+        lse[at] = top + np.log((w * np.exp(logits - top)).sum())
+        p_by_w = np.exp(logits - lse[at])
+        p = w * p_by_w
+        out[at] = p @ values
+        if dout is None or dlse is None:
+            continue
+        terms = values @ dout[at] - dout[at] @ out[at] + dlse[at]
+        absolute = np.abs(values) @ np.abs(dout[at]) + np.abs(dout[at]) @ np.abs(out[at]) + np.abs(dlse[at])
+        for into, t, x in ((gradients, terms, np.array), (sizes, absolute, np.abs)):
+            u = x(scale) * p * t * slope
+            into["query"][at] += u @ x(keys)
+            for i, (key_name, value_name, index, offset) in enumerate(seen):
+                into[key_name][index] += u[i] * x(q[at])
+                into[value_name][index] += p[i] * x(dout[at])
+                if "bias" in a and offset is not None:
+                    into["bias"][(h, *offset)] += p[i] * t[i]
+                if "key_weights" in a and offset is not None:
+                    shared = a["key_weights"].ndim == len(grid)
+                    into["key_weights"][index[1:-1] if shared else index[:-1]] += p_by_w[i] * t[i]
+    return Result(out, lse, gradients, sizes)
+
+
+def attention(axes: list[Axis], query, key, value, *, scale=None, softcap=0.0, **modifiers):
+    """out and logsumexp in float64."""
+    found = differentiated(axes, {"query": query, "key": key, "value": value, **modifiers}, scale, softcap)
+    return found.out, found.logsumexp

@@ -7,21 +7,8 @@ from __future__ import annotations
 
 import itertools
 
+import definition
 import torch
-
-
-def window(i: int, length: int, k: int, s: int = 1, d: int = 1, causal: bool = False) -> dict[int, int]:
-    """{key that query i sees: place in the bias table}, on one axis that clamps its windows."""
-    residue, x = i % d, i // d
-    n = len(range(residue, length, d))
-    if causal:
-        last = min(x // s * s + s - 1, n - 1)
-        seen = range(max(last - k + 1, 0), x + 1)
-    else:
-        leader = min(x // s * s + s // 2, n - 1)
-        start = max(0, min(leader - k // 2, n - k))
-        seen = range(start, min(start + k, n))
-    return {y * d + residue: y - x + k - 1 for y in seen}
 
 
 def attention(
@@ -50,10 +37,10 @@ def attention(
     table = torch.zeros(tokens, tokens, rank, dtype=torch.long)
     for place in places:
         axes = [
-            window(i, n, k, s, d, c)
+            definition.keys_of(definition.Axis(n, k, s, d, c), i)
             for i, n, k, s, d, c in zip(place, grid, kernel_size, stride, dilation, is_causal, strict=True)
         ]
-        for seen in itertools.product(*(axis.items() for axis in axes)):
+        for seen in itertools.product(*axes):
             i, j = number[place], number[tuple(key for key, _ in seen)]
             sees[i, j] = True
             table[i, j] = torch.tensor([offset for _, offset in seen])

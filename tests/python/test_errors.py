@@ -31,7 +31,7 @@ WRONG = [
     (lambda: nf.na1d(X.astype("int32"), X, X, 3), TypeError, r"query: dtype int32: must be float64"),
     (lambda: nf.na1d(X.astype(">f4"), X, X, 3), TypeError, r"query: dtype >f4: must be .* native byte order"),
     (lambda: nf.na1d(X, X.astype("float64"), X, 3), ValueError, r"key.*dtype"),
-    (lambda: nf.na1d([1.0], X, X, 3), TypeError, r"query: is a builtins.list: must be a torch.Tensor, numpy.ndarray"),
+    (lambda: nf.na1d([1.0], X, X, 3), TypeError, r"query: is a list: must be a torch.Tensor, numpy.ndarray"),
     (lambda: nf.na1d(X, [1.0], X, 3), TypeError, r"key: is a list: must be a numpy.ndarray"),
     (lambda: nf.na1d(X, X, X, 3, bias=ones(2, 4)), ValueError, r"bias.*4"),
     (lambda: nf.na1d(X, X, X, 3, key_mask=ones(1, 6)), ValueError, r"key_mask.*bool"),
@@ -77,11 +77,12 @@ def test_torch_tensors_that_can_not_be_served():
     for wrong, error, message in (
         (x.int(), TypeError, "query: dtype torch.int32: must be float64, float32, bfloat16 or float16"),
         (x.to_sparse(), TypeError, "query: layout torch.sparse_coo: must be strided; .to_dense"),
+        (torch.nested.nested_tensor([x[0]]), TypeError, "query: is nested: must be a dense tensor"),
         (torch.ones([1] * 8), ValueError, "query: shape .*: has 8 dimensions"),
     ):
         with pytest.raises(error, match=message):
             nf.na1d(wrong, wrong, wrong, 3) if wrong.dim() == 4 else nf.attend(nf.Neighborhood(3), wrong, wrong, wrong)
-    with pytest.raises(TypeError, match="key: is a ndarray: must be a torch.Tensor, as query is"):
+    with pytest.raises(TypeError, match="key: is a numpy.ndarray: must be a torch.Tensor, as query is"):
         nf.na1d(x, X, x, 3)
     with pytest.raises(nf.ArgumentError, match="key.*dtype"):
         nf.na1d(x, x.double(), x, 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 
+import definition
 import nearfield
 import numpy as np
 import pytest
@@ -12,31 +13,6 @@ from nearfield import Neighborhood
 from nearfield.geometry import PLAN_STEP, plan_steps, window_slots, windows
 
 CASES = 60
-
-
-def axis_window(x: int, length: int, k: int, s: int, d: int, causal: bool, boundary: str) -> list[int]:
-    """The definition, in the order of slots: tokens that the query at x sees on one axis."""
-    g, x = x % d, x // d
-    n = len(range(g, length, d))
-    left = k // 2
-    if causal:
-        leader = min(x // s * s + s - 1, n - 1)
-        keys = [y for y in range(leader - k + 1, x + 1) if y >= 0]
-    elif boundary == "wrap" and k >= n:
-        keys = list(range(n))
-    else:
-        leader = min(x // s * s + s // 2, n - 1)
-        keys = list(range(leader - left, leader - left + k))
-        if boundary == "wrap":
-            keys = [y % n for y in keys]
-        elif boundary == "cut":
-            keys = [y for y in keys if 0 <= y < n]
-        elif k >= n:
-            keys = list(range(n))
-        else:
-            shift = max(-keys[0], 0) - max(keys[-1] - n + 1, 0)
-            keys = [y + shift for y in keys]
-    return [y * d + g for y in keys]
 
 
 def draw(seed: int) -> tuple[Neighborhood, tuple[int, ...]]:
@@ -65,11 +41,10 @@ def test_windows_are_the_definition(seed: int) -> None:
     assert ((keys < 0) == (bias_index < 0)).all(), (seed, pattern, grid)
     for number, token in enumerate(itertools.product(*map(range, grid))):
         per_axis = [
-            axis_window(
-                token[a],
-                grid[a],
-                *(settings[name][a] for name in ("kernel_size", "stride", "dilation", "is_causal", "boundary")),
-            )
+            [
+                key
+                for key, _ in definition.keys_of(definition.Axis(grid[a], *(s[a] for s in settings.values())), token[a])
+            ]
             for a in range(rank)
         ]
         expected = [int(np.ravel_multi_index(each, grid)) for each in itertools.product(*per_axis)]
@@ -142,6 +117,7 @@ def test_record_has_the_size_of_the_struct() -> None:
         (lambda: windows(Neighborhood((3, 3)), 4), "kernel_size=(3, 3): has 2 values, but the grid has 1 axis"),
         (lambda: windows(Neighborhood(0), 4), "kernel_size[0]=0: must be at least 1"),
         (lambda: windows(Neighborhood(3), (4, -1)), "grid[1]=-1: must be at least 0"),
+        (lambda: window_slots(Neighborhood(3), 1 << 63), "grid=9223372036854775808: must be below 2**62"),
         (lambda: windows(Neighborhood(3), 4, -1), "first=-1: must be at least 0"),
         (lambda: windows(Neighborhood(3), 4, 2, 3), "count=3: must be at most 2, the queries from first=2 on"),
         (
@@ -158,8 +134,20 @@ def test_wrong_arguments(call, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "call", [lambda: windows(7, 4), lambda: windows(Neighborhood(3), 4.5), lambda: windows(Neighborhood(3), 4, "a")]
+    ("call", "message"),
+    [
+        (lambda: windows(7, 4), "pattern: is a int: must be a nearfield pattern, e.g. Neighborhood(7)"),
+        (lambda: windows(Neighborhood(3), 4.5), "grid=4.5: must be an integer or a sequence of integers"),
+        (lambda: window_slots(Neighborhood(3), "4"), "grid='4': must be an integer or a sequence of integers"),
+        (lambda: window_slots(Neighborhood(3), (4, None)), "grid[1]=None: must be an integer"),
+        (lambda: windows(Neighborhood(3), True), "grid=True: must be an integer or a sequence of integers"),
+        (lambda: windows(Neighborhood(3), 4, "a"), "first='a': must be an integer"),
+        (lambda: windows(Neighborhood(3), 4, 0, 2.5), "count=2.5: must be an integer"),
+        (lambda: plan_steps(Neighborhood(3), 4, 2.5, 2), "tile=2.5: must be an integer or a sequence of integers"),
+        (lambda: plan_steps(Neighborhood(3), 4, 2, [None]), "step[0]=None: must be an integer"),
+    ],
 )
-def test_wrong_types(call) -> None:
-    with pytest.raises(TypeError):
+def test_wrong_types(call, message: str) -> None:
+    with pytest.raises(TypeError) as error:
         call()
+    assert str(error.value) == message

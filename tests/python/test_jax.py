@@ -20,7 +20,7 @@ import jax.numpy as jnp  # noqa: E402
 import nearfield  # noqa: E402
 import nearfield.jax  # noqa: E402
 from jax.test_util import check_grads  # noqa: E402
-from jax_definition import DIFFERENTIABLE, NAMES, Problem, attention, random_problem  # noqa: E402
+from jax_problems import DIFFERENTIABLE, NAMES, Problem, attention, random_problem  # noqa: E402
 from nearfield import ArgumentError, Neighborhood, UnsupportedError, _library  # noqa: E402
 from nearfield._jax import handlers  # noqa: E402
 
@@ -257,13 +257,13 @@ X = np.zeros((2, 6, 5, 4, 8), np.float32)
         ({"pattern": Neighborhood(0)}, ArgumentError, r"kernel_size\[0\]=0: must be at least 1"),
         ({"pattern": Neighborhood((3, 3, 3))}, ArgumentError, "has 3 values, but the grid has 2 axes"),
         ({"query": X[0, 0, 0]}, ArgumentError, r"query: shape \(4, 8\): has 2 dimensions, must be \(batch, \*grid"),
-        ({"query": X.astype("int32")}, TypeError, "query: dtype int32: must be float64, float32, float16 or bfloat16"),
+        ({"query": X.astype("int32")}, TypeError, "query: dtype int32: must be float64, float32, bfloat16 or float16"),
         ({"key": X[:, :4]}, ArgumentError, r"key.sizes\[1\]=4 \(axis 0\): must be 6, as in query"),
         ({"key": X[..., :3, :]}, ArgumentError, r"key.sizes\[3\]=3 \(heads_kv\): must divide the 4 heads of query"),
         ({"key": X.astype("float16")}, ArgumentError, "key.dtype=float16: must be float32, as in query"),
-        ({"value": None}, TypeError, "query, key, value: must not be None"),
+        ({"value": None}, TypeError, "value: is None: must be a jax.Array or numpy.ndarray, as query is"),
         ({"value": np.zeros((1,) * 7, np.float32)}, ArgumentError, "has more than 6 dimensions"),
-        ({"additional_keys": X[:, :3, 0]}, ArgumentError, "additional_values: must not be NULL"),
+        ({"additional_keys": X[:, :3, 0]}, ArgumentError, "additional_values: must not be None"),
         ({"key_mask": X[..., 0, 0]}, ArgumentError, "key_mask.dtype=float32: must be bool"),
         ({"key_mask": X[..., 0, 0].astype("int32")}, TypeError, "key_mask: dtype int32: must be bool"),
         ({"key_weights": X[0]}, ArgumentError, "key_weights.rank=4: must be 2"),

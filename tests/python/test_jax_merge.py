@@ -91,9 +91,9 @@ def test_two_halves_make_one_attention() -> None:
         (lambda o, s: ([o[0], o[1].astype("float16")], s), ArgumentError, r"outs\[1\]: dtype float16: must be float32"),
         (lambda o, s: (o, o), ArgumentError, r"logsumexps\[0\]: shape \(2, 5, 3, 4\): must be \(2, 5, 3\)"),
         (lambda o, s: (o, [each.astype("float16") for each in s]), ArgumentError, r"logsumexps\[0\]: dtype float16"),
-        (lambda o, s: ([o[0], "text"], s), TypeError, "text"),
+        (lambda o, s: ([o[0], "text"], s), TypeError, r"outs\[1\]: is a str: must be a jax.Array"),
     ],
 )
 def test_wrong_arguments(change: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        merge(*change(*parts_of(2, 3)))
+        nearfield.merge(*change(*parts_of(2, 3)))

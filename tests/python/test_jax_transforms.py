@@ -15,7 +15,7 @@ jax = pytest.importorskip("jax")
 
 import jax.numpy as jnp  # noqa: E402
 import nearfield.jax  # noqa: E402
-from jax_definition import DIFFERENTIABLE, NAMES, Problem  # noqa: E402
+from jax_problems import DIFFERENTIABLE, NAMES, Problem  # noqa: E402
 from nearfield import Neighborhood  # noqa: E402
 
 BATCH, GRID, HEADS, KV, CHANNELS = 3, (5, 4), 4, 2, 8

@@ -269,16 +269,41 @@ X = signal(1, 6, 8, 2, 4)
         (lambda: plot.window(Neighborhood(3), (4096, 4096)), "grid=(4096, 4096): must have at most 4194304 tokens to be drawn"),
         (lambda: plot.block_map(Neighborhood(3), (256, 256)), "grid=(256, 256): has 65536 tokens: must have at most 16384 to be drawn"),
         (lambda: plot.block_map(Neighborhood(3), 64, 0, 4), "tile[0]=0: must be at least 1"),
+        (lambda: plot.block_map(Neighborhood(3), 64, tile=0), "tile[0]=0: must be at least 1"),
+        (lambda: plot.block_map(Neighborhood(3), 64, step=0), "step[0]=0: must be at least 1"),
+        (lambda: plot.block_map(Neighborhood(3), 64, head_dim=0), "head_dim=0: must be at least 1"),
         (lambda: plot.attention(Neighborhood(3), X, X, (0, 8)), "query_index[1]=8: must be at least 0 and below 8, the axis's tokens"),
         (lambda: plot.attention(Neighborhood(3), X, X, (0, 0), head=2), "head=2: must be at least 0 and below 2, the heads of query"),
         (lambda: plot.attention(Neighborhood(3), X, X, (0, 0), batch=1), "batch=1: must be at least 0 and below 1, the batch of query"),
         (
             lambda: plot.attention(Neighborhood(3), X, X[..., :3], (0, 0)),
-            "key: shape (1, 6, 8, 2, 3): must be that of query, (1, 6, 8, 2, 4), but for heads that divide its heads",
+            "key.sizes[4]=3 (head_dim): must be 4, as in query",
         ),
     ],
 )  # fmt: skip
 def test_wrong_arguments(call, message: str) -> None:
     with pytest.raises(nearfield.ArgumentError) as error:
+        call()
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: plot.window(7, 64), "pattern: is a int: must be a nearfield pattern, e.g. Neighborhood(7)"),
+        (lambda: plot.block_map(7, 64), "pattern: is a int: must be a nearfield pattern, e.g. Neighborhood(7)"),
+        (lambda: plot.window(Neighborhood(3), 2.5), "grid=2.5: must be an integer or a sequence of integers"),
+        (lambda: plot.window(Neighborhood(3), 64, "a"), "query='a': must be an integer or a sequence of integers"),
+        (lambda: plot.window(Neighborhood(3), 64, axes=7), "axes: is a int: must be matplotlib.axes.Axes, or None"),
+        (lambda: plot.block_map(Neighborhood(3), 64, axes=7), "axes=7: must be two matplotlib.axes.Axes"),
+        (lambda: plot.block_map(Neighborhood(3), 64, head_dim=2.5), "head_dim=2.5: must be an integer"),
+        (lambda: plot.attention(Neighborhood(3), 7, X, 0), "query: is a int: must be a torch.Tensor, numpy.ndarray or jax.Array"),
+        (lambda: plot.attention(Neighborhood(3), X, X, (0, 0), bias=[1]), "bias: is a list: must be a numpy.ndarray, as query is"),
+        (lambda: plot.attention(Neighborhood(3), X, X, (0, 0), head="a"), "head='a': must be an integer"),
+        (lambda: plot.attention(Neighborhood(3), X, X, (0, 0), softcap="a"), "softcap='a': must be a number"),
+    ],
+)  # fmt: skip
+def test_wrong_types(call, message: str) -> None:
+    with pytest.raises(TypeError) as error:
         call()
     assert str(error.value) == message

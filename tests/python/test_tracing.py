@@ -197,6 +197,68 @@ def test_opcheck_of_both_operators():
         torch.library.opcheck(torch.ops.nearfield.attention_backward, (*detached, wanted, *modifiers, *settings))
 
 
+def channels_apart(tensor):
+    """The tensor with heads and channels in the other order in memory."""
+    return tensor.mT.contiguous().mT
+
+
+def test_opcheck_of_tensors_whose_channels_are_apart():
+    """The operators copy them, and so lay out their results otherwise than their arguments are."""
+    settings = (list(nf.Neighborhood(3).words(2)), None, 0.0, [0, 0, 0, 0])
+    q, k, v = (channels_apart(each) for each in inputs())
+    more = [channels_apart(normal(2, 3, 4, 8, seed=i)) for i in (7, 8)]
+    modifiers = (*more, None, None, None)
+    torch.library.opcheck(torch.ops.nearfield.attention, (q, k, v, *modifiers, *settings))
+    out, lse = torch.ops.nearfield.attention(q, k, v, *modifiers, *settings)
+    arguments = (channels_apart(torch.ones_like(out)), lse, q, k, v, out, lse, [True] * 7, *modifiers, *settings)
+    torch.library.opcheck(torch.ops.nearfield.attention_backward, arguments)
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_compile_with_tensors_whose_channels_are_apart(backend):
+    function = FUNCTIONS["na2d"]
+    tensors = [channels_apart(each) for each in inputs()]
+
+    def run(function):
+        leaves = [each.detach().requires_grad_() for each in tensors]
+        out = function(*leaves)
+        return out, torch.autograd.grad((out.transpose(1, 2) * 2).square().sum(), leaves)
+
+    (out, found), (expected, right) = run(torch.compile(function, fullgraph=True, backend=backend)), run(function)
+    assert out.stride() == expected.stride() and torch.equal(out, expected)
+    assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(found, right, strict=True))
+
+
+def test_compile_a_pattern_of_ones_own():
+    class Blocks(nf.Pattern):
+        """Blocks of tokens: a pattern that nearfield does not know, in its words."""
+
+        def __init__(self, size):
+            self.size = size
+
+        def words(self, rank):
+            return nf.Neighborhood(self.size, stride=self.size).words(rank)
+
+        def rank(self):
+            return None
+
+    pattern, tensors = Blocks(3), inputs()
+    expected = nf.attend(nf.Neighborhood(3, stride=3), *tensors)
+    assert torch.equal(nf.attend(pattern, *tensors), expected)
+    found = torch.compile(lambda *t: nf.attend(pattern, *t), fullgraph=True, backend="aot_eager")(*tensors)
+    assert torch.equal(found, expected)
+    with pytest.raises(TypeError, match="abstract"):
+        nf.Pattern()
+
+
+def test_wrong_ranks_are_refused_while_tracing():
+    q, k, v = (each.to("meta") for each in inputs())
+    with pytest.raises(
+        nf.ArgumentError, match=r"key: shape \(2, 5, 4, 8\): must be \(batch, \*grid, heads, channels\)"
+    ):
+        nf.na2d(q, k[:, 0], v, 3)
+
+
 def test_meta_and_fake_tensors_have_the_right_shapes():
     from torch._subclasses.fake_tensor import FakeTensorMode
 

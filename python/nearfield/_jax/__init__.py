@@ -15,16 +15,15 @@ from jax.custom_derivatives import SymbolicZero
 
 from nearfield import _abi
 from nearfield._jax import handlers, manual
-from nearfield._jax.call import DIFFERENTIABLE, Settings, Tensors, check, words_of
+from nearfield._jax.call import DIFFERENTIABLE, Tensors, check, words_of
 from nearfield._jax.merging import merge
+from nearfield._options import Settings
 
-__all__ = ["Settings", "abstract", "attend", "is_tracing", "merge", "must_copy", "num_threads"]
+__all__ = ["abstract", "attend", "copied", "dtype_of", "is_tracing", "merge", "num_threads"]
 
 
 def attend(arrays: Sequence[Any], settings: Settings, return_lse: bool) -> tuple[jax.Array, jax.Array | None]:
     """out and, if asked for, logsumexp; arrays in the order of `Tensors`, None where there is none."""
-    if any(each is None for each in arrays[:3]):
-        raise TypeError("query, key, value: must not be None")
     tensors = Tensors(*(None if each is None else jnp.asarray(each) for each in arrays))
     check(settings, tensors)
     axes = manual.varying_axes(*(each for each in tensors if each is not None))
@@ -35,12 +34,17 @@ def attend(arrays: Sequence[Any], settings: Settings, return_lse: bool) -> tuple
 
 def abstract(name: str, array: Any) -> _abi.TensorWords:
     """The array without its memory, for `explain`."""
-    return words_of(name, tuple(array.shape), str(array.dtype))
+    return words_of(name, tuple(array.shape), str(jnp.result_type(array)))
 
 
-def must_copy(name: str, array: Any) -> bool:
-    """Whether the library can't read the array where it lies: XLA hands over dense ones."""
-    return False
+def copied(name: str, array: Any) -> str | None:
+    """None: XLA hands over arrays that the library can read."""
+    return None
+
+
+def dtype_of(array: Any) -> int | None:
+    """The number in the C ABI of the dtype that JAX gives the array."""
+    return _abi.DTYPES.get(str(jnp.result_type(array)))
 
 
 def is_tracing() -> bool:

@@ -8,16 +8,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from nearfield import _abi
-from nearfield._errors import ArgumentError
-from nearfield._options import DEFAULT, OptionWords
-
-_DTYPES = {
-    "float64": _abi.FLOAT64,
-    "float32": _abi.FLOAT32,
-    "bfloat16": _abi.BFLOAT16,
-    "float16": _abi.FLOAT16,
-    "bool": _abi.BOOL,
-}
+from nearfield._faces import NAMES
+from nearfield._options import Settings
 
 
 class Tensors(NamedTuple):
@@ -35,20 +27,6 @@ class Tensors(NamedTuple):
 
 # The tensors that have a gradient, in the order of nf_gradients.
 DIFFERENTIABLE = ("query", "key", "value", "additional_keys", "additional_values", "key_weights", "bias")
-
-
-class Settings(NamedTuple):
-    """All of a call that is no array. `scale` None is 1/sqrt(head_dim)."""
-
-    pattern: tuple[int, ...]
-    scale: float | None = None
-    softcap: float = 0.0
-    options: OptionWords = DEFAULT
-
-    def abi(self) -> _abi.Options:
-        """As the C ABI's options."""
-        isa, kernel, engine, threads = self.options
-        return _abi.Options(self.scale, engine, isa, kernel, threads)
 
 
 # Shape and dtype of a tensor.
@@ -69,9 +47,7 @@ def check(settings: Settings, tensors: Tensors, wanted: Sequence[str] | None = N
 
 @lru_cache(maxsize=1024)
 def _check(settings: Settings, kinds: tuple[_Kind | None, ...], wanted: tuple[str, ...] | None) -> None:
-    words = Tensors(
-        *(None if kind is None else words_of(name, *kind) for name, kind in zip(Tensors._fields, kinds, strict=True))
-    )
+    words = Tensors(*(None if kind is None else words_of(name, *kind) for name, kind in zip(NAMES, kinds, strict=True)))
     modifiers = _abi.Modifiers(*words[3:], softcap=settings.softcap)
     gradients = None
     if wanted is not None:
@@ -81,10 +57,8 @@ def _check(settings: Settings, kinds: tuple[_Kind | None, ...], wanted: tuple[st
 
 def words_of(name: str, shape: tuple[int, ...], dtype: str) -> _abi.TensorWords:
     """The dense row-major tensor of that shape, without data."""
-    if dtype not in _DTYPES:
-        allowed = "bool" if name == "key_mask" else "float64, float32, float16 or bfloat16"
-        raise TypeError(f"{name}: dtype {dtype}: must be {allowed}")
-    if len(shape) > _abi.MAX_DIMS:
-        raise ArgumentError(f"{name}: shape {shape}: has more than {_abi.MAX_DIMS} dimensions")
+    code = _abi.DTYPES.get(dtype)
+    if code is None or not _abi.is_dtype_of(name, code):
+        raise _abi.wrong_dtype(name, dtype)
     strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    return _abi.tensor_words(0, _DTYPES[dtype], shape, strides)
+    return _abi.tensor_words(name, 0, code, shape, strides)

@@ -17,8 +17,9 @@ import numpy as np
 
 from nearfield import _library
 from nearfield._errors import LibraryError
-from nearfield._jax.call import DIFFERENTIABLE, Settings, Tensors
+from nearfield._jax.call import DIFFERENTIABLE, Tensors
 from nearfield._jax.manual import result_like
+from nearfield._options import Settings
 
 pycapsule: Any = jax.ffi.pycapsule  # it has no types
 

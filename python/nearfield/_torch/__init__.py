@@ -8,13 +8,16 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from nearfield._abi import TensorWords, tensor_words
+from nearfield._abi import TensorWords
 from nearfield._errors import ArgumentError
+from nearfield._faces import NAMES
+from nearfield._options import Settings
 from nearfield._torch import autograd, merging, ops, vmap  # noqa: F401  (vmap registers itself)
 from nearfield._torch import call as direct
-from nearfield._torch.call import Settings, Tensors
+from nearfield._torch.call import Tensors, copied
 
-is_tracing = torch.compiler.is_compiling
+__all__ = ["abstract", "attend", "copied", "dtype_of", "is_tracing", "merge", "num_threads"]
+
 _PLAIN = (Tensor, torch.nn.Parameter)
 _modes = torch._C._len_torch_dispatch_stack
 _transforms = torch._C._functorch.peek_interpreter_stack
@@ -55,18 +58,13 @@ def attend(tensors: Tensors, settings: Settings, return_lse: bool) -> tuple[Tens
     return direct.forward(tensors, settings, return_lse)
 
 
-_NAMES = ("query", "key", "value", "additional_keys", "additional_values", "key_mask", "key_weights", "bias")
-
-
 def _check(tensors: Tensors) -> None:
-    """Tensors, all of them, and on devices that there is an engine for."""
-    for name, each in zip(_NAMES, tensors, strict=True):
-        if each is None:
-            continue
-        if not isinstance(each, Tensor):
-            raise TypeError(f"{name}: is a {type(each).__name__}: must be a torch.Tensor, as query is")
-        if each.device.type not in ("cpu", "meta"):
+    """Raise where there is no engine for a tensor's device, or no meaning in its layout."""
+    for name, each in zip(NAMES, tensors, strict=True):
+        if each is not None and each.device.type not in ("cpu", "meta"):
             raise ArgumentError(direct.not_on_cpu(name, each))
+        if each is not None and each.layout is not torch.strided:
+            raise direct.wrong_layout(name, each)
 
 
 def _operator(tensors: Tensors, settings: Settings) -> tuple[Tensor, Tensor]:
@@ -91,23 +89,20 @@ def abstract(name: str, tensor: Tensor) -> TensorWords:
     """The tensor without its memory, for `explain`; it may be on the meta device."""
     if tensor.device.type not in ("cpu", "meta"):
         raise ArgumentError(direct.not_on_cpu(name, tensor))
-    if tensor.dtype not in direct.DTYPES:
-        raise TypeError(direct.wrong_dtype(name, tensor))
-    ready = direct.readable(tensor) if name not in ("key_mask", "key_weights", "bias") else tensor
-    return tensor_words(0, direct.DTYPES[ready.dtype], ready.shape, ready.stride())
+    return direct.shape_words(name, direct.as_read(name, tensor), lambda: 0)
 
 
-def must_copy(name: str, tensor: Tensor) -> bool:
-    """Whether the library can't read the tensor where it lies."""
-    return name not in ("key_mask", "key_weights", "bias") and direct.readable(tensor) is not tensor
+def dtype_of(tensor: Tensor) -> int | None:
+    """Its dtype's number in the C ABI."""
+    return direct.DTYPES.get(tensor.dtype)
 
 
 num_threads = torch.get_num_threads
+is_tracing = torch.compiler.is_compiling
 
 
 def merge(outs: Sequence[Tensor], logsumexps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """One softmax of several (merging.py)."""
-    merging.check(outs, logsumexps)
     if torch.compiler.is_compiling() or _transforms() is not None or _modes() or forward_ad._current_level >= 0:
         return merging.composed(outs, logsumexps)
     if _jit_trace() is not None or not all(type(each) in _PLAIN and each.is_cpu for each in (*outs, *logsumexps)):

@@ -15,12 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nearfield._options import Settings
 from nearfield._torch import call as direct
 from nearfield._torch import composed, ops
-from nearfield._torch.call import Settings
 
 _TENSORS = 3 + 5  # query, key, value and the modifiers' tensors
-_Grads = tuple["Tensor | None", ...]
 
 vjp: Any = torch.func.vjp  # its type says that it may return three values
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +11,8 @@ from torch import Tensor
 from nearfield import _abi
 from nearfield._abi import TensorWords, tensor_words
 from nearfield._errors import ArgumentError
+from nearfield._faces import NAMES
+from nearfield._options import Settings
 
 DTYPES = {
     torch.float64: _abi.FLOAT64,
@@ -21,29 +22,31 @@ DTYPES = {
     torch.bool: _abi.BOOL,
 }
 
-# isa, kernel, engine, num_threads (0: as many as torch uses)
-OptionWords = tuple[int, int, int, int]
-
 
 def words_of(name: str, tensor: Tensor) -> TensorWords:
     """The tensor as the C ABI takes it. Raises where it has no memory that the library could read."""
-    dtype = DTYPES.get(tensor.dtype)
-    if dtype is None:
-        raise TypeError(wrong_dtype(name, tensor))
     if not tensor.is_cpu:
         raise ArgumentError(not_on_cpu(name, tensor))
+    return shape_words(name, tensor, tensor.data_ptr)
+
+
+def shape_words(name: str, tensor: Tensor, address: Callable[[], int]) -> TensorWords:
+    """The same with another address; the tensor itself may lie anywhere."""
+    dtype = DTYPES.get(tensor.dtype)
+    if dtype is None or not _abi.is_dtype_of(name, dtype):
+        raise _abi.wrong_dtype(name, tensor.dtype)
     if tensor.layout is not torch.strided:
-        raise TypeError(f"{name}: layout {tensor.layout}: must be strided; .to_dense() makes it so")
-    sizes = tensor.shape
-    if len(sizes) > _abi.MAX_DIMS:
-        raise ArgumentError(f"{name}: shape {tuple(sizes)}: has more than {_abi.MAX_DIMS} dimensions")
+        raise wrong_layout(name, tensor)
     # An empty tensor may have any strides, those of numpy's are 0.
-    return tensor_words(tensor.data_ptr(), dtype, sizes, tensor.stride() if tensor.numel() else (1,) * len(sizes))
+    strides = tensor.stride() if tensor.numel() else (1,) * tensor.dim()
+    return tensor_words(name, address(), dtype, tensor.shape, strides)
 
 
-def wrong_dtype(name: str, tensor: Tensor) -> str:
-    """What to say of a tensor of integers, say."""
-    return f"{name}: dtype {tensor.dtype}: must be float64, float32, bfloat16 or float16"
+def wrong_layout(name: str, tensor: Tensor) -> TypeError:
+    """What to raise of a sparse tensor, say."""
+    if tensor.is_nested:
+        return TypeError(f"{name}: is nested: must be a dense tensor, padded where a key_mask hides it")
+    return TypeError(f"{name}: layout {tensor.layout}: must be strided; .to_dense() makes it so")
 
 
 def not_on_cpu(name: str, tensor: Tensor) -> str:
@@ -54,13 +57,41 @@ def not_on_cpu(name: str, tensor: Tensor) -> str:
     )
 
 
+def plain(tensor: Tensor) -> Tensor:
+    """The tensor itself if its bits are its values, else a copy: torch may negate when elements are read (is_neg)."""
+    return tensor.resolve_neg() if tensor.is_neg() else tensor
+
+
 def readable(tensor: Tensor) -> Tensor:
-    """The tensor itself if its channels are adjacent and its bits are its values, else a copy."""
+    """The tensor itself if its bits are its values and its channels are adjacent, else a copy."""
+    tensor = plain(tensor)
+    return tensor.contiguous() if _is_scattered(tensor) else tensor
+
+
+def _is_scattered(tensor: Tensor) -> bool:
+    if tensor.layout is not torch.strided or not tensor.dim():
+        return False
+    return tensor.stride(-1) != 1 and tensor.size(-1) != 1
+
+
+# Of these tensors any axis may have any stride; of the others the channels are adjacent.
+_WITHOUT_CHANNELS = ("key_mask", "key_weights", "bias")
+
+
+def copied(name: str, tensor: Tensor) -> str | None:
+    """Why the library can't read the tensor where it lies, or None."""
     if tensor.is_neg():
-        tensor = tensor.resolve_neg()
-    if tensor.stride(-1) != 1 and tensor.size(-1) != 1 and tensor.layout is torch.strided:
-        return tensor.contiguous()
-    return tensor
+        return "its elements are negated when they are read (Tensor.is_neg)"
+    if name not in _WITHOUT_CHANNELS and _is_scattered(tensor):
+        return "its channels are not adjacent in memory"
+    return None
+
+
+def as_read(name: str, tensor: Tensor) -> Tensor:
+    """The tensor called `name`, or the copy that the library reads in its place."""
+    if tensor.is_nested:
+        raise wrong_layout(name, tensor)
+    return plain(tensor) if name in _WITHOUT_CHANNELS else readable(tensor)
 
 
 def scalar_type(tensor: Tensor) -> torch.dtype:
@@ -68,10 +99,19 @@ def scalar_type(tensor: Tensor) -> torch.dtype:
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
+def empty_as(tensor: Tensor) -> Tensor:
+    """Memory for something like the tensor, laid out like it where that is dense; its channels are adjacent."""
+    made = torch.empty_like(tensor)
+    # Of overlapping views, whose channels are not alone in having stride 1, torch may take another axis for the innermost.
+    return torch.empty_like(tensor, memory_format=torch.contiguous_format) if _is_scattered(made) else made
+
+
 def empty_out(query: Tensor, value: Tensor) -> Tensor:
-    """Memory for out, laid out like the query where the query is dense."""
+    """Memory for out, laid out like the query, which is readable, where that is dense."""
+    if not value.dim():
+        raise ArgumentError("value: shape (): must be (batch, *grid, heads_kv, head_dim_v)")
     if value.shape[-1] == query.shape[-1]:
-        return torch.empty_like(query)
+        return empty_as(query)
     return query.new_empty((*query.shape[:-1], value.shape[-1]))
 
 
@@ -81,37 +121,18 @@ Tensors = tuple[
 ]
 
 
-class Settings(NamedTuple):
-    """All of a call that is no tensor: the pattern's words, the scale (None: 1/sqrt(head_dim)), softcap, options."""
-
-    pattern: tuple[int, ...]
-    scale: float | None = None
-    softcap: float = 0.0
-    options: OptionWords = (0, 0, 0, 0)
+def as_read_all(tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """The tensors of a call, or the copies that the library reads in their place."""
+    return [None if each is None else as_read(name, each) for name, each in zip(NAMES, tensors, strict=True)]
 
 
-def options_of(settings: Settings) -> _abi.Options:
-    """Options of a call; threads are torch's unless given."""
-    isa, kernel, engine, threads = settings.options
-    return _abi.Options(settings.scale, engine, isa, kernel, threads or torch.get_num_threads())
-
-
-def _modifiers(tensors: Tensors, softcap: float) -> tuple[_abi.Modifiers, object]:
-    """The modifiers that are there, and what has to live as long as they are in use."""
-    _, _, _, keys, values, mask, weights, bias = tensors
-    if keys is None and values is None and mask is None and weights is None and bias is None:
-        return (_abi.Modifiers(softcap=softcap) if softcap else _abi.NO_MODIFIERS), None
-    keys = None if keys is None else readable(keys)
-    values = None if values is None else readable(values)
-    words = _abi.Modifiers(
-        None if keys is None else words_of("additional_keys", keys),
-        None if values is None else words_of("additional_values", values),
-        None if mask is None else words_of("key_mask", mask),
-        None if weights is None else words_of("key_weights", weights),
-        None if bias is None else words_of("bias", bias),
-        softcap,
-    )
-    return words, (keys, values)
+def _modifiers(read: Sequence[Tensor | None], softcap: float) -> _abi.Modifiers:
+    """The modifiers that are there, of tensors as they are read."""
+    _, _, _, a, b, c, d, e = read
+    if a is None and b is None and c is None and d is None and e is None:
+        return _abi.Modifiers(softcap=softcap) if softcap else _abi.NO_MODIFIERS
+    words = [None if each is None else words_of(name, each) for name, each in zip(NAMES[3:], read[3:], strict=True)]
+    return _abi.Modifiers._make([*words, softcap])
 
 
 class _Known(threading.local):
@@ -138,20 +159,23 @@ def forward_unmodified(
     query: Tensor, key: Tensor, value: Tensor, settings: Settings, with_logsumexp: bool
 ) -> tuple[Tensor, Tensor | None]:
     """The same without any modifier's tensor."""
-    what = (
-        settings,
-        with_logsumexp,
-        torch.get_num_threads(),
-        query.dtype,
-        query.shape,
-        query.stride(),
-        key.dtype,
-        key.shape,
-        key.stride(),
-        value.dtype,
-        value.shape,
-        value.stride(),
-    )
+    try:
+        what = (
+            settings,
+            with_logsumexp,
+            torch.get_num_threads(),
+            query.dtype,
+            query.shape,
+            query.stride(),
+            key.dtype,
+            key.shape,
+            key.stride(),
+            value.dtype,
+            value.shape,
+            value.stride(),
+        )
+    except RuntimeError:  # a sparse or nested tensor has no strides; this refuses it
+        return _forward((query, key, value, None, None, None, None, None), settings, with_logsumexp)
     known = _known.calls.get(what)
     if known is None or query.is_neg() or key.is_neg() or value.is_neg():
         return _forward((query, key, value, None, None, None, None, None), settings, with_logsumexp, what)
@@ -173,8 +197,10 @@ def _like(tensor: Tensor) -> Tensor:
 def _forward(
     tensors: Tensors, settings: Settings, with_logsumexp: bool, remember: object = None
 ) -> tuple[Tensor, Tensor | None]:
-    query, key, value = readable(tensors[0]), readable(tensors[1]), readable(tensors[2])
-    modifiers, alive = _modifiers(tensors, settings.softcap)
+    read = as_read_all(tensors)  # copies have to live as long as they are in use
+    query, key, value = read[:3]
+    assert query is not None and key is not None and value is not None
+    modifiers = _modifiers(read, settings.softcap)
     words = (words_of("query", query), words_of("key", key), words_of("value", value))
     out = empty_out(query, value)
     logsumexp = torch.empty(query.shape[:-1], dtype=scalar_type(query)) if with_logsumexp else None
@@ -182,14 +208,14 @@ def _forward(
         words_of("out", out),
         None if logsumexp is None else words_of("logsumexp", logsumexp),
         modifiers,
-        options_of(settings),
+        settings.abi(torch.get_num_threads()),
     )
     _abi.forward(settings.pattern, *words, rest[0], rest[1], rest[2], rest[3])
-    del alive
     if remember is not None and query is tensors[0] and key is tensors[1] and value is tensors[2]:
         if len(_known.calls) >= _MOST_KNOWN:
             _known.calls.clear()
-        like_out = None if value.shape[-1] == query.shape[-1] else _like(out)
+        like = torch.empty_like(query)
+        like_out = None if (like.shape, like.stride()) == (out.shape, out.stride()) else _like(out)
         like_logsumexp = None if logsumexp is None else _like(logsumexp)
         _known.calls[remember] = (_abi.PackedForward(settings.pattern, words, *rest), like_out, like_logsumexp)
     return out, logsumexp
@@ -214,13 +240,14 @@ def backward(
     wanted: Sequence[bool],
 ) -> list[Tensor | None]:
     """The gradients named in GRADIENTS, None where not `wanted`."""
-    query, key, value = readable(tensors[0]), readable(tensors[1]), readable(tensors[2])
-    out, dout = readable(out), readable(dout)
-    modifiers, alive = _modifiers(tensors, settings.softcap)
-    sources = (query, key, value, *sources_of(tensors)[3:])
+    read = as_read_all(tensors)  # copies have to live as long as they are in use
+    query, key, value = read[:3]
+    assert query is not None and key is not None and value is not None
+    out, dout, logsumexp = readable(out), readable(dout), plain(logsumexp)
+    dlogsumexp = None if dlogsumexp is None else plain(dlogsumexp)
     gradients = [
-        torch.empty_like(source) if want and source is not None else None
-        for source, want in zip(sources, wanted, strict=True)
+        empty_as(source) if want and source is not None else None
+        for source, want in zip(sources_of(read), wanted, strict=True)
     ]
     _abi.backward(
         settings.pattern,
@@ -234,8 +261,7 @@ def backward(
             None if dlogsumexp is None else words_of("dlogsumexp", dlogsumexp),
         ),
         [None if each is None else words_of("gradients", each) for each in gradients],
-        modifiers,
-        options_of(settings),
+        _modifiers(read, settings.softcap),
+        settings.abi(torch.get_num_threads()),
     )
-    del alive
     return gradients

@@ -9,7 +9,8 @@ import warnings
 import torch
 from torch import Tensor
 
-from nearfield._torch.call import Settings, Tensors
+from nearfield._options import Settings
+from nearfield._torch.call import Tensors
 
 _warned = False
 

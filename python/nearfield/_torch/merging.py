@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from nearfield import _abi
-from nearfield._errors import ArgumentError
 from nearfield._torch import call as direct
 
 
@@ -34,8 +33,8 @@ class Merge(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, count: int, *tensors: Tensor) -> Any:
-        outs, logsumexps = [direct.readable(each) for each in tensors[:count]], tensors[count:]
-        out, logsumexp = torch.empty_like(outs[0]), torch.empty_like(logsumexps[0])
+        outs, logsumexps = _as_read(tensors, count)
+        out, logsumexp = direct.empty_as(outs[0]), torch.empty_like(logsumexps[0])
         _abi.merge(
             _words(outs, logsumexps),
             direct.words_of("out", out),
@@ -56,15 +55,17 @@ class Merge(torch.autograd.Function):
             dout = torch.zeros_like(tensors[0])
         if torch.is_grad_enabled():
             return (None, *_composed_backward(tensors, count, dout, dlogsumexp))
-        outs, logsumexps = [direct.readable(each) for each in tensors[:count]], tensors[count:]
+        outs, logsumexps = _as_read(tensors, count)
         targets = [
-            torch.empty_like(each) if need else None
+            direct.empty_as(each) if need else None
             for each, need in zip((*outs, *logsumexps), ctx.needs_input_grad[1:], strict=True)
         ]
+        # Copies have to live as long as they are in use.
+        dout, dlogsumexp = direct.readable(dout), None if dlogsumexp is None else direct.plain(dlogsumexp)
         words = [None if each is None else direct.words_of("gradients", each) for each in targets]
         _abi.merge_backward(
             _words(outs, logsumexps),
-            direct.words_of("dout", direct.readable(dout)),
+            direct.words_of("dout", dout),
             None if dlogsumexp is None else direct.words_of("dlogsumexp", dlogsumexp),
             list(zip(words[:count], words[count:], strict=True)),
             _abi.Options(num_threads=torch.get_num_threads()),
@@ -86,27 +87,13 @@ def _composed_backward(
     return found
 
 
+def _as_read(tensors: Sequence[Tensor], count: int) -> tuple[list[Tensor], list[Tensor]]:
+    """outs and logsumexps, or the copies that the library reads in their place."""
+    return [direct.readable(each) for each in tensors[:count]], [direct.plain(each) for each in tensors[count:]]
+
+
 def _words(outs: Sequence[Tensor], logsumexps: Sequence[Tensor]) -> list[tuple[_abi.TensorWords, _abi.TensorWords]]:
     return [
         (direct.words_of(f"outs[{i}]", out), direct.words_of(f"logsumexps[{i}]", logsumexp))
         for i, (out, logsumexp) in enumerate(zip(outs, logsumexps, strict=True))
     ]
-
-
-def check(outs: Sequence[Any], logsumexps: Sequence[Any]) -> None:
-    """Shapes and dtypes, with the core's rules: all alike."""
-    for name, parts in (("outs", outs), ("logsumexps", logsumexps)):
-        for i, part in enumerate(parts):
-            if not isinstance(part, Tensor):
-                raise TypeError(f"{name}[{i}]: is a {type(part).__name__}: must be a torch.Tensor, as outs[0] is")
-            if part.shape != parts[0].shape:
-                raise ArgumentError(
-                    f"{name}[{i}]: shape {tuple(part.shape)}: must be {tuple(parts[0].shape)}, as {name}[0] has"
-                )
-            if part.dtype != parts[0].dtype:
-                raise ArgumentError(f"{name}[{i}]: dtype {part.dtype}: must be {parts[0].dtype}, as {name}[0] has")
-    if logsumexps[0].shape != outs[0].shape[:-1]:
-        raise ArgumentError(
-            f"logsumexps[0]: shape {tuple(logsumexps[0].shape)}: must be {tuple(outs[0].shape[:-1])}: outs[0] without "
-            f"its channels"
-        )

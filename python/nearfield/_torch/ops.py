@@ -9,7 +9,6 @@ Their kernels run on the CPU; fake kernels give shapes, so that nothing has to r
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -19,9 +18,8 @@ from torch.utils.flop_counter import register_flop_formula
 
 from nearfield import _abi
 from nearfield._errors import ArgumentError
-from nearfield._library import fail, lib
+from nearfield._options import Settings
 from nearfield._torch import call as direct
-from nearfield._torch.call import Settings
 
 _MODIFIERS = (
     "Tensor? additional_keys, Tensor? additional_values, Tensor? key_mask, Tensor? key_weights, Tensor? bias, "
@@ -76,20 +74,9 @@ def _attention_backward(
 
 
 def _windows(pattern: Sequence[int], grid: Sequence[int]) -> tuple[Tensor, Tensor]:
-    words = (ctypes.c_int64 * len(pattern))(*pattern)
-    lengths = (ctypes.c_int64 * len(grid))(*grid)
-    slots = (ctypes.c_int64 * len(grid))()
-    status = lib.nf_window_slots(ctypes.addressof(words), ctypes.addressof(lengths), ctypes.addressof(slots))
-    if status:
-        fail(status)
-    tokens = torch.Size(grid).numel()
-    shape = (tokens, torch.Size(slots).numel())
-    keys, bias_index = torch.empty(shape, dtype=torch.int64), torch.empty(shape, dtype=torch.int64)
-    status = lib.nf_windows(
-        ctypes.addressof(words), ctypes.addressof(lengths), 0, tokens, keys.data_ptr(), bias_index.data_ptr()
-    )
-    if status:
-        fail(status)
+    tokens, slots = torch.Size(grid).numel(), torch.Size(_abi.window_slots(pattern, grid)).numel()
+    keys, bias_index = (torch.empty((tokens, slots), dtype=torch.int64) for _ in range(2))
+    _abi.windows(pattern, grid, 0, tokens, keys.data_ptr(), bias_index.data_ptr())
     return keys, bias_index
 
 
@@ -111,18 +98,17 @@ for _name in ("attention", "attention_backward"):
 
 def _check_ranks(query: Tensor, key: Tensor, value: Tensor) -> None:
     for name, tensor in (("query", query), ("key", key), ("value", value)):
-        torch._check(
-            tensor.dim() == query.dim() and 4 <= tensor.dim() <= 6,
-            lambda name=name, tensor=tensor: (  # type: ignore[misc]
-                f"{name}: has {tensor.dim()} dimensions: must be (batch, *grid, heads, channels), with 1 to 3 axes"
-            ),
-        )
+        if tensor.dim() != query.dim() or not 4 <= tensor.dim() <= 6:
+            raise ArgumentError(
+                f"{name}: shape {tuple(tensor.shape)}: must be (batch, *grid, heads, channels), with 1 to 3 axes"
+            )
 
 
 @torch.library.register_fake("nearfield::attention", lib=_library)
 def _attention_fake(query: Tensor, key: Tensor, value: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
     _check_ranks(query, key, value)
-    return direct.empty_out(query, value), query.new_empty(query.shape[:-1], dtype=direct.scalar_type(query))
+    out = direct.empty_out(direct.readable(query), value)
+    return out, query.new_empty(query.shape[:-1], dtype=direct.scalar_type(query))
 
 
 @torch.library.register_fake("nearfield::attention_backward", lib=_library)
@@ -137,10 +123,9 @@ def _attention_backward_fake(
     wanted: Sequence[bool],
     *rest: object,
 ) -> tuple[Tensor, ...]:
-    query, key, value = direct.readable(query), direct.readable(key), direct.readable(value)
-    sources = direct.sources_of((query, key, value, *split(rest)[0]))
+    sources = direct.sources_of(direct.as_read_all((query, key, value, *split(rest)[0])))
     return tuple(
-        torch.empty_like(source) if want and source is not None else query.new_empty(0)
+        direct.empty_as(source) if want and source is not None else query.new_empty(0)
         for source, want in zip(sources, wanted, strict=True)
     )
 
@@ -165,7 +150,9 @@ def pairs_of(tensors: Sequence[Tensor | None], settings: Settings) -> float:
         strides = [1] * tensor.dim()
         for d in range(tensor.dim() - 2, -1, -1):
             strides[d] = strides[d + 1] * max(1, int(tensor.shape[d + 1]))
-        return _abi.tensor_words(0, direct.DTYPES[tensor.dtype], [int(size) for size in tensor.shape], strides)
+        return _abi.tensor_words(
+            "tensor", 0, direct.DTYPES[tensor.dtype], [int(size) for size in tensor.shape], strides
+        )
 
     query, key, value, additional_keys = tensors[:4]
     assert query is not None and key is not None and value is not None

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfield._errors import ArgumentError, UnsupportedError
+from nearfield._values import flag, integer, number, shown
 from nearfield.explain import explain
 from nearfield.functional import attend
 from nearfield.patterns import Bools, Ints, Names, Neighborhood
@@ -108,7 +109,7 @@ class NeighborhoodAttention(nn.Module):
         check_heads(embed_dim, num_heads, heads_kv)
         self.embed_dim, self.num_heads, self.num_heads_kv = embed_dim, num_heads, heads_kv
         self.head_dim = embed_dim // num_heads
-        self.scale = self.head_dim**-0.5 if qk_scale is None else float(qk_scale)
+        self.scale = self.head_dim**-0.5 if qk_scale is None else number("qk_scale", qk_scale)
         self.pattern = Neighborhood(kernel_size, stride, dilation, is_causal, boundary)
         axes = self.pattern.axes(self.rank)
         self.kernel_size, self.stride, self.dilation = axes["kernel_size"], axes["stride"], axes["dilation"]
@@ -117,8 +118,10 @@ class NeighborhoodAttention(nn.Module):
         _check_pattern(self.pattern, self.rank, num_heads, heads_kv, self.head_dim)
 
         made: dict[str, Any] = {"device": device, "dtype": dtype}
-        self.qkv = nn.Linear(embed_dim, (num_heads + 2 * heads_kv) * self.head_dim, bias=qkv_bias, **made)
-        if rel_pos_bias:
+        self.qkv = nn.Linear(
+            embed_dim, (num_heads + 2 * heads_kv) * self.head_dim, bias=flag("qkv_bias", qkv_bias), **made
+        )
+        if flag("rel_pos_bias", rel_pos_bias):
             self.rpb = nn.Parameter(torch.empty(num_heads, *(2 * k - 1 for k in self.kernel_size), **made))
         else:
             self.register_parameter("rpb", None)
@@ -149,9 +152,7 @@ class NeighborhoodAttention(nn.Module):
         key_mask
             (batch, *grid) bool: True where the token may be seen; None: all.
         """
-        if x.dim() != self.rank + 2 or x.shape[-1] != self.embed_dim:
-            axes = ("length", "height, width", "depth, height, width")[self.rank - 1]
-            raise ArgumentError(f"x: shape {tuple(x.shape)}: must be (batch, {axes}, {self.embed_dim})")
+        check_input(x, self.rank, self.embed_dim)
         if self.attn_drop and self.training:
             raise UnsupportedError(
                 f"attn_drop={self.attn_drop}: dropping attention weights needs explicit weights, which no engine of this "
@@ -241,12 +242,19 @@ class NeighborhoodAttention3D(NeighborhoodAttention):
     rank = 3
 
 
+def check_input(x: Tensor, rank: int, embed_dim: int) -> None:
+    """Raise unless it is (batch, *grid, embed_dim)."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x: is a {type(x).__name__}: must be a torch.Tensor")
+    if x.dim() != rank + 2 or x.shape[-1] != embed_dim:
+        axes = ("length", "height, width", "depth, height, width")[rank - 1]
+        raise ArgumentError(f"x: shape {tuple(x.shape)}: must be (batch, {axes}, {embed_dim})")
+
+
 def check_heads(embed_dim: int, num_heads: int, num_heads_kv: int) -> None:
     """Raise unless the heads divide what they have to."""
     for name, value in (("embed_dim", embed_dim), ("num_heads", num_heads), ("num_heads_kv", num_heads_kv)):
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name}={value!r}: must be an integer")
-        if value < 1:
+        if integer(name, value) < 1:
             raise ArgumentError(f"{name}={value}: must be at least 1")
     if embed_dim % num_heads:
         raise ArgumentError(f"num_heads={num_heads}: must divide embed_dim={embed_dim}")
@@ -257,7 +265,7 @@ def check_heads(embed_dim: int, num_heads: int, num_heads_kv: int) -> None:
 def check_probability(name: str, value: float) -> float:
     """The probability of dropping something, as a float."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name}={value!r}: must be a number")
+        raise TypeError(f"{name}={shown(value)}: must be a number")
     if not 0 <= value < 1:
         raise ArgumentError(f"{name}={value!r}: must be at least 0 and below 1")
     return float(value)
@@ -276,7 +284,7 @@ def _check_pattern(pattern: Neighborhood, rank: int, num_heads: int, num_heads_k
 def _norm(kind: bool | str, head_dim: int, made: dict[str, Any]) -> nn.Module:
     if kind is False:
         return nn.Identity()
-    norm = _NORMS.get("layer" if kind is True else kind)
-    if norm is None:
-        raise ArgumentError(f"qk_norm={kind!r}: must be False, True, 'layer' or 'rms'")
-    return norm(head_dim, **made)
+    name = "layer" if kind is True else kind
+    if not isinstance(name, str) or name not in _NORMS:
+        raise ArgumentError(f"qk_norm={shown(kind)}: must be False, True, 'layer' or 'rms'")
+    return _NORMS[name](head_dim, **made)

@@ -8,10 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from nearfield._errors import ArgumentError
+from nearfield._values import number, shown
 from nearfield.nn.attention import (
     NeighborhoodAttention1D,
     NeighborhoodAttention2D,
     NeighborhoodAttention3D,
+    check_heads,
+    check_input,
     check_probability,
 )
 from nearfield.patterns import Bools, Ints, Names, Neighborhood
@@ -94,10 +97,13 @@ class NeighborhoodTransformerBlock(nn.Module):
         made: dict[str, Any] = {"device": device, "dtype": dtype}
         if rank is None:
             rank = Neighborhood(kernel_size, stride, dilation, is_causal, boundary).rank()
-        if rank not in (1, 2, 3):
-            raise ArgumentError(f"rank={rank!r}: must be 1, 2 or 3 (None: where a setting has a value for each axis)")
+        if not isinstance(rank, int) or rank not in (1, 2, 3):
+            raise ArgumentError(
+                f"rank={shown(rank)}: must be 1, 2 or 3 (None: where a setting has a value for each axis)"
+            )
         self.drop_path = check_probability("drop_path", drop_path)
-        self.layer_scale = layer_scale
+        self.layer_scale = None if layer_scale is None else number("layer_scale", layer_scale)
+        check_heads(embed_dim, num_heads, num_heads if num_heads_kv is None else num_heads_kv)
         self.norm1 = nn.LayerNorm(embed_dim, **made)
         self.attn = _ATTENTION[rank - 1](
             embed_dim,
@@ -117,7 +123,7 @@ class NeighborhoodTransformerBlock(nn.Module):
             **made,
         )
         self.norm2 = nn.LayerNorm(embed_dim, **made)
-        self.mlp = _Mlp(embed_dim, int(embed_dim * mlp_ratio), drop, made)
+        self.mlp = _Mlp(embed_dim, int(embed_dim * number("mlp_ratio", mlp_ratio)), drop, made)
         for name in ("gamma1", "gamma2"):
             factors = None if layer_scale is None else nn.Parameter(torch.empty(embed_dim, **made))
             self.register_parameter(name, factors)
@@ -136,6 +142,7 @@ class NeighborhoodTransformerBlock(nn.Module):
 
     def forward(self, x: Tensor, key_mask: Tensor | None = None) -> Tensor:
         """The block's output (batch, *grid, embed_dim); `key_mask` as in the attention."""
+        check_input(x, self.attn.rank, self.attn.embed_dim)
         x = x + self._branch(self.attn(self.norm1(x), key_mask), self.gamma1)
         return x + self._branch(self.mlp(self.norm2(x)), self.gamma2)
 

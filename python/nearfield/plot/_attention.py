@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from nearfield._errors import ArgumentError
+from nearfield._values import integer
+from nearfield.explain import explain
 from nearfield.functional import grid_rank
 from nearfield.geometry import windows
 from nearfield.patterns import Ints, Pattern
@@ -63,9 +65,13 @@ def attention_weights(
     >>> nearfield.plot.attention_weights(nearfield.Neighborhood(4), x, x, 3)[0]
     array([ nan, 0.25, 0.25, 0.25, 0.25,  nan])
     """
+    # All that attend would refuse.
+    given = {"scale": scale, "bias": bias, "key_mask": key_mask, "key_weights": key_weights, "softcap": softcap}
+    explain(pattern, query, key, key, **given, additional_keys=additional_keys, additional_values=additional_keys)
     grid = tuple(int(each) for each in query.shape[1 : 1 + grid_rank(query)])
     token = _canvas.coordinates("query_index", query_index, grid)
-    _check(query, key, batch, head)
+    _check("batch", batch, query.shape[0], "the batch of query")
+    _check("head", head, query.shape[-2], "the heads of query")
     kv_head = head * key.shape[-2] // query.shape[-2]
     number = int(np.ravel_multi_index(token, grid))
     keys, bias_index = (each[0] for each in windows(pattern, grid, number, 1))
@@ -159,17 +165,9 @@ def _top(weights: Array) -> float:
     return most if most > 0 else 1.0
 
 
-def _check(query: Any, key: Any, batch: int, head: int) -> None:
-    if not 0 <= batch < query.shape[0]:
-        raise ArgumentError(f"batch={batch}: must be at least 0 and below {query.shape[0]}, the batch of query")
-    heads, heads_kv = query.shape[-2], key.shape[-2]
-    if not 0 <= head < heads:
-        raise ArgumentError(f"head={head}: must be at least 0 and below {heads}, the heads of query")
-    alike = (*query.shape[:-2], query.shape[-1]) == (*key.shape[:-2], key.shape[-1])
-    if not alike or heads_kv < 1 or heads % heads_kv:
-        raise ArgumentError(
-            f"key: shape {tuple(key.shape)}: must be that of query, {tuple(query.shape)}, but for heads that divide its heads"
-        )
+def _check(name: str, value: int, length: int, what: str) -> None:
+    if not 0 <= integer(name, value) < length:
+        raise ArgumentError(f"{name}={value}: must be at least 0 and below {length}, {what}")
 
 
 def _float64(array: Any) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,10 +12,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from nearfield._errors import ArgumentError
-from nearfield._grid import grid_of
+from nearfield._values import integer, integers, shown
 from nearfield.explain import explain
 from nearfield.geometry import plan_steps
-from nearfield.patterns import Ints, Pattern
+from nearfield.patterns import Ints, Pattern, check_pattern
 from nearfield.plot import _canvas
 
 _MOST_TOKENS = 1 << 14
@@ -73,7 +74,8 @@ def block_map(
     >>> figure.axes[1].get_xlabel()
     'waste: 1.40 in all'
     """
-    lengths = grid_of(grid)
+    check_pattern(pattern)
+    lengths = integers("grid", grid)
     _canvas.middle(lengths)
     tokens = math.prod(lengths)
     if tokens > _MOST_TOKENS:
@@ -87,7 +89,11 @@ def block_map(
         figure = Figure(figsize=(7.6, 5.6), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(4, 1), sharey=True)
     else:
+        if not isinstance(axes, Sequence | np.ndarray) or len(axes) != 2:
+            raise TypeError(f"axes={shown(axes)}: must be two matplotlib.axes.Axes")
         left, right = axes
+        for i, each in enumerate(axes):
+            _canvas.check_axes(f"axes[{i}]", each)
         figure = _canvas.figure_of(left)
     _draw_map(left, plan, tokens)
     _draw_waste(right, plan)
@@ -111,9 +117,12 @@ def _shapes(
 ) -> tuple[Ints, Ints]:
     if tile is not None and step is not None:
         return tile, step
-    x = np.broadcast_to(np.float32(0), (1, *grid, 1, head_dim))
+    channels = integer("head_dim", head_dim)
+    if channels < 1:
+        raise ArgumentError(f"head_dim={channels}: must be at least 1")
+    x = np.broadcast_to(np.float32(0), (1, *grid, 1, channels))
     found = explain(pattern, x, x, x, kernel="tile")
-    return tile or found.tile, step or found.step
+    return found.tile if tile is None else tile, found.step if step is None else step
 
 
 class _Plan(NamedTuple):

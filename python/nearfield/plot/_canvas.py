@@ -16,7 +16,7 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from nearfield._errors import ArgumentError
-from nearfield._grid import grid_of
+from nearfield._values import integers
 from nearfield.patterns import Ints
 
 # Okabe and Ito's colours, which differ in lightness too.
@@ -35,9 +35,15 @@ def figure_of(axes: Axes) -> Figure:
     return axes.figure.figure
 
 
+def check_axes(name: str, value: object) -> None:
+    """Raise unless it can be drawn on."""
+    if not isinstance(value, Axes):
+        raise TypeError(f"{name}: is a {type(value).__name__}: must be matplotlib.axes.Axes, or None")
+
+
 def coordinates(name: str, value: Ints, grid: tuple[int, ...]) -> tuple[int, ...]:
     """A token's coordinates, checked; one number serves a grid of one axis."""
-    given = grid_of(value)
+    given = integers(name, value)
     if len(given) != len(grid):
         raise ArgumentError(f"{name}={value!r}: has {len(given)} values, but the grid has {len(grid)} axes")
     for axis, (x, length) in enumerate(zip(given, grid, strict=True)):
@@ -117,6 +123,7 @@ class Sheet:
             inches = 5.6 * min(1.0, height / width)
             figure = Figure(figsize=(5.6 * min(1.0, width / height) + 0.8, inches + extra), layout="compressed")
             axes = figure.add_subplot()
+        check_axes("axes", axes)
         self.axes, self.figure = axes, figure_of(axes)
 
     def size(self) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from nearfield._errors import ArgumentError
-from nearfield._grid import grid_of
+from nearfield._values import integers
 from nearfield.geometry import windows
 from nearfield.patterns import Ints, Pattern
 from nearfield.plot import _canvas
@@ -55,7 +55,7 @@ def window(
     >>> figure.axes[0].get_title()
     'Neighborhood(kernel_size=5, dilation=2)\\nquery (2, 7) sees 25 of 384 keys'
     """
-    lengths = grid_of(grid)
+    lengths = integers("grid", grid)
     center = _canvas.middle(lengths)
     if math.prod(lengths) > _MOST_TOKENS:
         raise ArgumentError(f"grid={grid!r}: must have at most {_MOST_TOKENS} tokens to be drawn")

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from nearfield._errors import ArgumentError
+from nearfield._faces import NAMES, TORCH, check_kind
+from nearfield._values import flag, shown
 from nearfield.compat.natten import _hints
 from nearfield.compat.natten._binding import Release, bind
 from nearfield.functional import na1d
-from nearfield.merging import merge
+from nearfield.merging import merge, parts_of
 
 _LENGTHS = ("seqlens_Q", "seqlens_KV", "cumulative_seqlen_Q", "cumulative_seqlen_KV", "max_seqlen_Q", "max_seqlen_KV")
 _SINCE_020 = ("scale", "backend", *_hints.TILE_SIZES, *_hints.REST, "return_lse")
@@ -66,8 +68,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor, *positional: Any, **key
     _hints.accept(given, _hints.FMHA)
     _check(query, key, value)
     is_causal, scale = given.get("is_causal", False), given.get("scale")
-    if not isinstance(is_causal, bool):
-        raise TypeError(f"is_causal={is_causal!r}: must be True or False")
+    is_causal = flag("is_causal", is_causal)
     pieces = _pieces(query, key, given)
     if pieces is None:
         out, lse = _dense(query, key, value, is_causal, scale)
@@ -111,6 +112,7 @@ def _dense(query: Tensor, key: Tensor, value: Tensor, is_causal: bool, scale: fl
 
 
 def _check(query: Tensor, key: Tensor, value: Tensor) -> None:
+    check_kind(TORCH, (query, key, value), NAMES[:3])
     for name, each in (("query", query), ("key", key), ("value", value)):
         if each.dim() != 4:
             raise ArgumentError(f"{name}: shape {tuple(each.shape)}: must be (batch, length, heads, channels)")
@@ -126,7 +128,7 @@ def _check(query: Tensor, key: Tensor, value: Tensor) -> None:
 def _pieces(query: Tensor, key: Tensor, given: Mapping[str, Any]) -> list[tuple[slice, slice]] | None:
     """Where each sequence lies in query and in key, or None if each row of the batch is one."""
     present = [name for name in _LENGTHS if given.get(name) is not None]
-    if not any(isinstance(given[name], Tensor) for name in present) and not any(given[name] for name in present):
+    if all(isinstance(given[name], int) and not given[name] for name in present):
         return None  # largest lengths of 0 alone are no lengths
     for pair in (_LENGTHS[:2], _LENGTHS[2:4]):
         if all(name in present for name in pair):
@@ -144,7 +146,7 @@ def _pieces(query: Tensor, key: Tensor, given: Mapping[str, Any]) -> list[tuple[
 def _slices(name: str, lengths: Any, total: int) -> list[slice]:
     """Where each sequence lies among `total` tokens, from lengths or from offsets."""
     if not isinstance(lengths, Tensor) or lengths.dim() != 1 or lengths.is_floating_point():
-        raise ArgumentError(f"{name}={lengths!r}: must be a tensor of integers with one dimension")
+        raise ArgumentError(f"{name}={shown(lengths)}: must be a tensor of integers with one dimension")
     offsets = lengths.tolist()
     if name.startswith("seqlens"):
         offsets = [0, *lengths.cumsum(0).tolist()]
@@ -182,11 +184,13 @@ def merge_attentions(
     ArgumentError
         (a ValueError) There are fewer than two, or shapes or types differ.
     """
-    outs, lses = list(outputs), list(lse_tensors)
+    outs, lses = parts_of("outputs", outputs), parts_of("lse_tensors", lse_tensors)
     if len(outs) < 2:
         raise ArgumentError(f"outputs: has {len(outs)} parts: must have at least 2")
     if len(lses) != len(outs):
         raise ArgumentError(f"lse_tensors: has {len(lses)} parts: must have as many as outputs, which has {len(outs)}")
+    for name, parts in (("outputs", outs), ("lse_tensors", lses)):
+        check_kind(TORCH, parts, [f"{name}[{i}]" for i in range(len(parts))], len(parts))
     kind = torch.float64 if outs[0].dtype == torch.float64 else torch.float32
     lses = [each.to(kind) for each in lses]
     out, lse = merge(outs[:_MOST_PARTS], lses[:_MOST_PARTS])

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from nearfield._options import Settings
 from nearfield._torch import ops
-from nearfield._torch.call import Settings
 
 Counter = TypeVar("Counter")
 

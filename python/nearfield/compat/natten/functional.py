@@ -9,6 +9,7 @@ from torch import Tensor
 
 import nearfield.functional as nearfield
 from nearfield._errors import ArgumentError
+from nearfield._faces import TORCH, check_kind
 from nearfield.compat.natten import _hints
 from nearfield.compat.natten._binding import Release, bind
 from nearfield.compat.natten._dense import attention, merge_attentions
@@ -130,6 +131,8 @@ def _neighborhood(
     keywords: dict[str, Any],
 ) -> Any:
     _, given = bind(f"na{rank}d", _RELEASES, positional, keywords)
+    names = ("query", "key", "value", "additional_keys", "additional_values", "rpb")
+    check_kind(TORCH, (query, key, value, *(given.get(name) for name in names[3:])), names)
     _hints.accept(given, _hints.FNA)
     _hints.accept_attention_options(given.get("attention_kwargs"))
     if given.get("xformers_kwargs"):

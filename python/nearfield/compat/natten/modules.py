@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nearfield.compat.natten._binding import Release, bind
 from nearfield.compat.natten.functional import check_fits
-from nearfield.nn.attention import NeighborhoodAttention
+from nearfield.nn.attention import NeighborhoodAttention, check_input
 
 __all__ = ["NeighborhoodAttention1D", "NeighborhoodAttention2D", "NeighborhoodAttention3D"]
 
@@ -60,9 +60,8 @@ class _Released(NeighborhoodAttention):
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # NATTEN's take nothing else
         """(batch, *grid, embed_dim) to the same shape."""
+        check_input(x, self.rank, self.embed_dim)
         grid = x.shape[1:-1]
-        if len(grid) != self.rank:
-            return super().forward(x)  # which refuses it
         if not self._pads:
             check_fits(self.pattern, grid)
             return super().forward(x)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from nearfield._errors import ArgumentError
+from nearfield._values import shown
 
 
 def generate_varlen_parameters(
@@ -31,8 +32,8 @@ def generate_varlen_parameters(
         raise ArgumentError("seqlens_Q, seqlens_KV: must both be given, or neither")
     offsets, largest = [], []
     for name, lengths in (("seqlens_Q", seqlens_Q), ("seqlens_KV", seqlens_KV)):
-        if lengths.dim() != 1 or lengths.is_floating_point() or not lengths.numel():
-            raise ArgumentError(f"{name}={lengths!r}: must be a tensor of integers with one dimension")
+        if not isinstance(lengths, Tensor) or lengths.dim() != 1 or lengths.is_floating_point() or not lengths.numel():
+            raise ArgumentError(f"{name}={shown(lengths)}: must be a tensor of integers with one dimension")
         offsets.append(torch.nn.functional.pad(lengths.cumsum(0), (1, 0)).to(torch.int32))
         largest.append(int(lengths.max()))
     return offsets[0], offsets[1], largest[0], largest[1]

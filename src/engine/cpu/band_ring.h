@@ -193,8 +193,7 @@ class BandRing {
   }
 
   // What a slot will do next along an order: part `part` of `parts` of the rows that it will read and write first.
-  void foresee_strip(const Column& column, const BandHeads& heads, const NextBand& next, int64_t part,
-                     int64_t parts) const {
+  void foresee_strip(const Column& column, const BandHeads& heads, const NextBand& next, int64_t part, int64_t parts) {
     const bool same = next.heads.batch == heads.batch && next.heads.first == heads.first &&
                       next.column.last.residue == column.last.residue;
     const NextTile tile(*next.column.last.table, same ? column.strip : nullptr, *next.column.strip,
@@ -203,10 +202,12 @@ class BandRing {
     const auto view = [&](const TensorView& t, int64_t h) {
       return HeadView(t, problem_.pattern, next.heads.batch, h);
     };
-    tile.foresee_far(view(problem_.key, kv_head), part, parts);
-    tile.foresee_far(view(problem_.value, kv_head), part, parts);
-    for (int i = 0; i < retiring_count_; ++i) tile.foresee_far(view(*retiring_[i].tensor, kv_head), part, parts);
-    for (int i = 0; i < alongside_count_; ++i) tile.foresee_near(view(*alongside_[i].tensor, head), part, parts);
+    UpcomingRows upcoming(ws_.upcoming + upcoming_, ws_.most_upcoming - upcoming_);
+    tile.add_far(view(problem_.key, kv_head), upcoming, part, parts);
+    tile.add_far(view(problem_.value, kv_head), upcoming, part, parts);
+    for (int i = 0; i < retiring_count_; ++i) tile.add_far(view(*retiring_[i].tensor, kv_head), upcoming, part, parts);
+    for (int i = 0; i < alongside_count_; ++i) tile.add_near(view(*alongside_[i].tensor, head), upcoming, part, parts);
+    upcoming_ += upcoming.count();
   }
 
   // Tensors that are read or written on the way, with the queries' tokens or, where lines retire to, the keys'.

@@ -1,5 +1,6 @@
 // Along an order neighbours in the sequence are all over the memory, and no hardware foresees which rows come next: the
-// drivers ask for them while they work on others.
+// drivers list them, and the kernels fetch them a few at a time. (In one burst they would hold up the loads behind it:
+// 16 queries' worth of rows cost a tenth of the tile's time.)
 #pragma once
 
 #include <cstdint>
@@ -8,14 +9,24 @@
 
 namespace nearfield::core {
 
-// Rows of one (batch, head) of a tensor, at positions of one residue class of an order.
-inline void foresee_rows(const HeadView& rows, int64_t residue, int64_t dilation, int64_t begin, int64_t end) {
-  const int64_t bytes = rows.channels * size_of(rows.dtype);
-  for (int64_t x = begin; x < end; ++x) {
-    const std::byte* row = rows.at(rows.placement.along(locate(x, residue, dilation)));
-    for (int64_t b = 0; b < bytes; b += static_cast<int64_t>(kCacheLine)) __builtin_prefetch(row + b);
+// Rows to fetch, in memory that holds `most` of them; further ones are dropped.
+class UpcomingRows {
+ public:
+  UpcomingRows(Upcoming* list, int64_t most) : list_(list), most_(most) {}
+
+  // Of one (batch, head) of a tensor, at positions [begin, end) of a residue class of an order.
+  void add(const HeadView& rows, int64_t residue, int64_t dilation, int64_t begin, int64_t end) {
+    constexpr auto kLine = static_cast<int64_t>(kCacheLine);
+    const int64_t cache_lines = (rows.channels * size_of(rows.dtype) + kLine - 1) / kLine;
+    for (int64_t x = begin; x < end && count_ < most_; ++x)
+      list_[count_++] = {rows.at(rows.placement.along(locate(x, residue, dilation))), 0, 1, cache_lines};
   }
-}
+  int64_t count() const { return count_; }
+
+ private:
+  Upcoming* list_;
+  int64_t most_, count_ = 0;
+};
 
 // What a tile of queries has that an earlier one had not: its own positions, and those of keys from the end of what the
 // earlier one saw.
@@ -33,17 +44,17 @@ struct NextTile {
   }
 
   // Part `part` of `parts` of what is near and far.
-  void foresee_near(const HeadView& rows, int64_t part = 0, int64_t parts = 1) const {
-    foresee(rows, near_begin, near_end, part, parts);
+  void add_near(const HeadView& rows, UpcomingRows& upcoming, int64_t part = 0, int64_t parts = 1) const {
+    add(rows, upcoming, near_begin, near_end - near_begin, part, parts);
   }
-  void foresee_far(const HeadView& rows, int64_t part = 0, int64_t parts = 1) const {
-    foresee(rows, far_begin, far_end, part, parts);
+  void add_far(const HeadView& rows, UpcomingRows& upcoming, int64_t part = 0, int64_t parts = 1) const {
+    add(rows, upcoming, far_begin, far_end - far_begin, part, parts);
   }
 
  private:
-  void foresee(const HeadView& rows, int64_t begin, int64_t end, int64_t part, int64_t parts) const {
-    const int64_t count = end - begin;
-    foresee_rows(rows, residue, dilation, begin + count * part / parts, begin + count * (part + 1) / parts);
+  void add(const HeadView& rows, UpcomingRows& upcoming, int64_t begin, int64_t count, int64_t part,
+           int64_t parts) const {
+    upcoming.add(rows, residue, dilation, begin + count * part / parts, begin + count * (part + 1) / parts);
   }
 };
 

@@ -92,18 +92,20 @@ template <class T>
 struct TileStep {
   int64_t count = 0;
   int64_t head_dim = 0, head_dim_v = 0;
-  const T* query = nullptr;           // [head_dim][tile_queries]
-  const T* const* keys = nullptr;     // [count] rows of head_dim
-  const T* const* values = nullptr;   // [count] rows of head_dim_v
-  const uint32_t* visible = nullptr;  // [count]: bit t is set if query t sees the key; nullptr: all do
-  T softcap = 0;                      // c: scores become c * tanh(score / c) first; 0: none
-  const T* bias = nullptr;            // [count][tile_queries], added to the scores then; nullptr: none
-  const T* log_weights = nullptr;     // [count], likewise; nullptr: none
-  T* slopes = nullptr;                // [count][tile_queries]: the softcap's slopes, nullptr: not wanted
-  T* scores = nullptr;                // scratch [count][tile_queries]
-  T* maximum = nullptr;               // [tile_queries], log2 units; kMaskedScore at first
-  T* sum = nullptr;                   // [tile_queries]
-  T* accumulator = nullptr;           // [head_dim_v][tile_queries]
+  const T* query = nullptr;            // [head_dim][tile_queries]
+  const T* const* keys = nullptr;      // [count] rows of head_dim
+  const T* const* values = nullptr;    // [count] rows of head_dim_v
+  const uint32_t* visible = nullptr;   // [count]: bit t is set if query t sees the key; nullptr: all do
+  T softcap = 0;                       // c: scores become c * tanh(score / c) first; 0: none
+  const T* bias = nullptr;             // [count][tile_queries], added to the scores then; nullptr: none
+  const T* log_weights = nullptr;      // [count], likewise; nullptr: none
+  T* slopes = nullptr;                 // [count][tile_queries]: the softcap's slopes, nullptr: not wanted
+  T* scores = nullptr;                 // scratch [count][tile_queries]
+  T* maximum = nullptr;                // [tile_queries], log2 units; kMaskedScore at first
+  T* sum = nullptr;                    // [tile_queries]
+  T* accumulator = nullptr;            // [head_dim_v][tile_queries]
+  const Upcoming* upcoming = nullptr;  // [upcoming_count], fetched along the way
+  int64_t upcoming_count = 0;
 };
 
 // Backward of one step. step: as the forward's, without maximum, sum and accumulator.

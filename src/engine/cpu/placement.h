@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "pattern/pattern.h"
+#include "engine/problem.h"
 
 namespace nearfield::core {
 

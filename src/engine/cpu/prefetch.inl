@@ -47,4 +47,13 @@ class Prefetcher {
   const std::byte* row_ = nullptr;
 };
 
+// Share `part` of `parts` of a list of rows. Out of the way of the loops that call it.
+template <class V>
+__attribute__((noinline)) void fetch_part(const Upcoming* upcoming, int64_t count, int64_t part, int64_t parts) {
+  for (int64_t i = count * part / parts; i < count * (part + 1) / parts; ++i)
+    for (int64_t row = 0; row < upcoming[i].count; ++row)
+      for (int64_t line = 0; line < upcoming[i].cache_lines; ++line)
+        V::prefetch(upcoming[i].begin + row * upcoming[i].stride + line * 64);
+}
+
 }  // namespace nearfield::core::kernel

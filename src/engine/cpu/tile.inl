@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "engine/cpu/kernels.h"
+#include "engine/cpu/prefetch.inl"
 #include "engine/cpu/simd/math.h"
 
 namespace nearfield::core::kernel {
@@ -67,7 +68,10 @@ inline Pair<V> scores(const TileStep<typename V::Scalar>& step) {
   const V hidden = V::set(kMaskedScore<typename V::Scalar>);
   Pair<V> top{hidden, hidden};
   int64_t j = 0;
-  for (; j + 6 <= step.count; j += 6) score_rows<V, 6>(step, j, top);
+  for (; j + 6 <= step.count; j += 6) {
+    if (step.upcoming_count > 0) fetch_part<V>(step.upcoming, step.upcoming_count, j / 6, step.count / 6);
+    score_rows<V, 6>(step, j, top);
+  }
   switch (step.count - j) {
     case 5: score_rows<V, 5>(step, j, top); break;
     case 4: score_rows<V, 4>(step, j, top); break;

@@ -35,6 +35,7 @@ class TileBackward : TileWalk<T> {
       for (int64_t index = first_tile; index < end_tile; ++index) {
         const Tile tile = plan_.tile(index);
         plan_.expand(tile, steps_);
+        upcoming_ = 0;
         if (const auto next = this->next_tile(tile, index, end_tile))
           foresee(*next, batch, kv_head, kv_head * group + member);
         run_tile(tile, batch, kv_head, kv_head * group + member, member);
@@ -44,7 +45,7 @@ class TileBackward : TileWalk<T> {
 
  private:
   using TileWalk<T>::problem_, TileWalk<T>::modifiers_, TileWalk<T>::plan_, TileWalk<T>::kernels_, TileWalk<T>::ws_,
-      TileWalk<T>::steps_;
+      TileWalk<T>::steps_, TileWalk<T>::upcoming_;
 
   // Where the task's sums over its queries begin.
   void start(int64_t batch, int64_t kv_head, const Turnstile::Turn& turn) {
@@ -61,14 +62,18 @@ class TileBackward : TileWalk<T> {
     first_additional_ = (batch * shape.heads_kv + kv_head) * shape.additional;
   }
 
-  void foresee(const NextTile& next, int64_t batch, int64_t kv_head, int64_t head) const {
-    const auto near = [&](const TensorView& t) { next.foresee_near(HeadView(t, problem_.pattern, batch, head)); };
-    const auto far = [&](const TensorView& t) { next.foresee_far(HeadView(t, problem_.pattern, batch, kv_head)); };
+  void foresee(const NextTile& next, int64_t batch, int64_t kv_head, int64_t head) {
+    UpcomingRows upcoming(ws_.upcoming, kMostUpcomingRows);
+    const auto near = [&](const TensorView& t) { next.add_near(HeadView(t, problem_.pattern, batch, head), upcoming); };
+    const auto far = [&](const TensorView& t) {
+      next.add_far(HeadView(t, problem_.pattern, batch, kv_head), upcoming);
+    };
     near(problem_.query), near(inputs_.out), near(inputs_.dout);
     far(problem_.key), far(problem_.value);
     if (wanted_.query) near(gradients_.query);
     if (wanted_.key) far(sums_.dkey);
     if (wanted_.value) far(sums_.dvalue);
+    upcoming_ = upcoming.count();
   }
 
   void clear_additional() {
@@ -91,8 +96,10 @@ class TileBackward : TileWalk<T> {
     const HeadView key(problem_.key, problem_.pattern, batch, kv_head),
         value(problem_.value, problem_.pattern, batch, kv_head);
     if (wanted_.scores() && has_few_keys()) sum_terms(tile, key, value, batch, kv_head, head);
-    for (const Step& step : steps_) {
+    for (size_t s = 0; s < steps_.size(); ++s) {
+      const Step& step = steps_[s];
       TileGradients<T> work = gradients_of(this->step_of(tile, step, key, value, batch, head));
+      this->share_upcoming(s, work.step);
       point_at_gradients(tile, step, batch, kv_head, work);
       const bool apart = !step.full && !(clean && kernels_.all_finite(ws_.keys, work.step.count, shape.head_dim) &&
                                          kernels_.all_finite(ws_.values, work.step.count, shape.head_dim_v));

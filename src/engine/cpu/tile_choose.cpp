@@ -26,6 +26,7 @@ template <class T>
 void add_workspace(const Problem& problem, CpuChoice& choice) {
   Arena arena(nullptr);
   TileWorkspace<T> forward(arena, problem, kernels_of<T>(choice.isa));
+  KeyRing<T>(arena, problem, *choice.plan, forward.key_stride, forward.value_stride);
   if (choice.wanted.any())
     choice.adds_in_turn =
         TileGradientWorkspace<T>(arena, problem, kernels_of<T>(choice.isa), forward, choice.wanted).adds_in_turn;

@@ -23,6 +23,7 @@ class TileForward : TileWalk<T> {
       plan_.expand(tile, steps_);
       const int64_t queries = this->load_tile(query, tile, static_cast<T>(problem_.scale * kLog2e), ws_.key_stride,
                                               ws_.query_rows, ws_.query);
+      upcoming_ = 0;
       if (const auto next = this->next_tile(tile, index, end_tile)) foresee(*next, batch, head);
       if (!attend(tile, batch, head, queries, -1, ws_.out, ws_.logsumexp))
         attend_one_by_one(tile, batch, head, queries);
@@ -31,7 +32,8 @@ class TileForward : TileWalk<T> {
   }
 
  private:
-  using TileWalk<T>::problem_, TileWalk<T>::plan_, TileWalk<T>::kernels_, TileWalk<T>::ws_, TileWalk<T>::steps_;
+  using TileWalk<T>::problem_, TileWalk<T>::plan_, TileWalk<T>::kernels_, TileWalk<T>::ws_, TileWalk<T>::steps_,
+      TileWalk<T>::upcoming_;
 
   bool attend(const Tile& tile, int64_t batch, int64_t head, int64_t queries, int64_t only, T* out, T* logsumexp) {
     const Shape& shape = problem_.shape;
@@ -41,8 +43,10 @@ class TileForward : TileWalk<T> {
     std::fill_n(ws_.maximum, lanes, kMaskedScore<T>);
     std::fill_n(ws_.sum, lanes, T{0});
     std::fill_n(ws_.accumulator, dv * lanes, T{0});
-    for (const Step& step : steps_) {
+    for (size_t s = 0; s < steps_.size(); ++s) {
+      const Step& step = steps_[s];
       TileStep<T> work = this->step_of(tile, step, key, value, batch, head);
+      this->share_upcoming(s, work);
       if (only >= 0) this->hide_from(only, work);
       kernels_.tile_step(work);
     }
@@ -58,12 +62,14 @@ class TileForward : TileWalk<T> {
                                  .logsumexp = outputs_.logsumexp ? logsumexp : nullptr});
   }
 
-  void foresee(const NextTile& next, int64_t batch, int64_t head) const {
+  void foresee(const NextTile& next, int64_t batch, int64_t head) {
+    UpcomingRows upcoming(ws_.upcoming, kMostUpcomingRows);
     const int64_t kv_head = problem_.shape.kv_head(head);
-    next.foresee_near(HeadView(problem_.query, problem_.pattern, batch, head));
-    next.foresee_near(HeadView(outputs_.out, problem_.pattern, batch, head));
-    next.foresee_far(HeadView(problem_.key, problem_.pattern, batch, kv_head));
-    next.foresee_far(HeadView(problem_.value, problem_.pattern, batch, kv_head));
+    next.add_near(HeadView(problem_.query, problem_.pattern, batch, head), upcoming);
+    next.add_near(HeadView(outputs_.out, problem_.pattern, batch, head), upcoming);
+    next.add_far(HeadView(problem_.key, problem_.pattern, batch, kv_head), upcoming);
+    next.add_far(HeadView(problem_.value, problem_.pattern, batch, kv_head), upcoming);
+    upcoming_ = upcoming.count();
   }
 
   // Something in the tile is not finite. A weight of 0 times infinity is NaN, so a query's output may owe it to a key

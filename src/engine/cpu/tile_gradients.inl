@@ -117,6 +117,7 @@ void value_scores(const TileGradients<typename V::Scalar>& g) {
   step.keys = g.step.values;
   step.scores = g.dscores;
   step.visible = nullptr;
+  step.upcoming_count = 0;
   scores<V>(step);
 }
 

@@ -10,6 +10,7 @@
 
 #include "engine/cpu/driver.h"
 #include "engine/cpu/foresight.h"
+#include "engine/cpu/key_ring.h"
 #include "engine/cpu/modifiers.h"
 #include "plan/plan.h"
 
@@ -17,6 +18,8 @@ namespace nearfield::core {
 
 // Keys of a step: a multiple of the kernel's 6 rows whose scores stay in the L1 cache.
 inline constexpr int64_t kStepKeys = 60;
+// Rows that a tile fetches for the one after it, at most.
+inline constexpr int64_t kMostUpcomingRows = 512;
 
 template <class T>
 struct TileWorkspace {
@@ -26,6 +29,7 @@ struct TileWorkspace {
   uint32_t *visible, *axis_bits;
   int32_t *axis_bias, *bias_index;
   int64_t *offsets, *query_offsets;
+  Upcoming* upcoming;  // along an order
   int64_t key_stride, value_stride;
 
   TileWorkspace(Arena& arena, const Problem& problem, const KernelTable<T>& kernels) {
@@ -57,6 +61,7 @@ struct TileWorkspace {
     bias_index = arena.take<int32_t>(has_bias ? kStepKeys * queries : 0);
     offsets = arena.take<int64_t>(kStepKeys);
     query_offsets = arena.take<int64_t>(queries);
+    upcoming = arena.take<Upcoming>(problem.pattern.order ? kMostUpcomingRows : 0);
   }
 };
 
@@ -89,7 +94,8 @@ class TileWalk {
         plan_(*choice.plan),
         kernels_(kernels_of<T>(choice.isa)),
         arena_(memory),
-        ws_(arena_, problem, kernels_) {
+        ws_(arena_, problem, kernels_),
+        ring_(arena_, problem, plan_, ws_.key_stride, ws_.value_stride) {
     std::fill_n(ws_.zeros, std::max(problem.shape.head_dim, problem.shape.head_dim_v), T{0});
   }
 
@@ -110,6 +116,13 @@ class TileWalk {
     std::fill(rows + queries * stride, rows + kernels_.tile_queries * stride, T{0});
     kernels_.transpose_tile(rows, stride, stride, columns_first);
     return queries;
+  }
+
+  // Its part of what is upcoming to step s of the tile.
+  void share_upcoming(size_t s, TileStep<T>& step) const {
+    const auto at = static_cast<int64_t>(s), steps = static_cast<int64_t>(steps_.size());
+    step.upcoming = ws_.upcoming + upcoming_ * at / steps;
+    step.upcoming_count = upcoming_ * (at + 1) / steps - upcoming_ * at / steps;
   }
 
   // Along an order: the tile after `tile`, numbered index + 1, if there is one before `end` in its residue class.
@@ -145,11 +158,7 @@ class TileWalk {
   // One step's keys and values and what hides or modifies them, ready for the kernel.
   TileStep<T> step_of(const Tile& tile, const Step& step, const HeadView& key, const HeadView& value, int64_t batch,
                       int64_t head) {
-    const Shape& shape = problem_.shape;
-    const int64_t count = step_offsets(tile, step, key.placement);
-    point_at_rows(problem_.key, key.data, count, shape.head_dim, ws_.packed_keys, ws_.key_stride, ws_.keys);
-    step_offsets(tile, step, value.placement);
-    point_at_rows(problem_.value, value.data, count, shape.head_dim_v, ws_.packed_values, ws_.value_stride, ws_.values);
+    const int64_t count = point_at_keys(tile, step, key, value);
     TileStep<T> result = empty_step(count);
     if (!step.full) {
       mark_visible(tile, step);
@@ -171,6 +180,25 @@ class TileWalk {
       result.bias = ws_.bias;
     }
     return result;
+  }
+
+  // ws_.keys and ws_.values at the rows of the step's keys; returns how many there are.
+  int64_t point_at_keys(const Tile& tile, const Step& step, const HeadView& key, const HeadView& value) {
+    const Shape& shape = problem_.shape;
+    if (ring_.slots() > 0) {
+      const int64_t residue = tile.residue[0], dilation = plan_.axis(0).dilation;
+      const auto at = [&](const Placement& placement) {
+        return [&placement, residue, dilation](int64_t x) { return placement.along(locate(x, residue, dilation)); };
+      };
+      ring_.point(key, value, kernels_, residue, step.pieces[0].first, step.pieces[0].size, at(key.placement),
+                  at(value.placement), ws_.offsets, ws_.keys, ws_.values);
+      return step.pieces[0].size;
+    }
+    const int64_t count = step_offsets(tile, step, key.placement);
+    point_at_rows(problem_.key, key.data, count, shape.head_dim, ws_.packed_keys, ws_.key_stride, ws_.keys);
+    step_offsets(tile, step, value.placement);
+    point_at_rows(problem_.value, value.data, count, shape.head_dim_v, ws_.packed_values, ws_.value_stride, ws_.values);
+    return count;
   }
 
   // Additional keys [first, first + at most kStepKeys).
@@ -293,7 +321,9 @@ class TileWalk {
   const KernelTable<T>& kernels_;
   Arena arena_;
   TileWorkspace<T> ws_;
+  KeyRing<T> ring_;
   std::vector<Step> steps_;
+  int64_t upcoming_ = 0;  // entries of ws_.upcoming, fetched along the tile's steps
 };
 
 // Work on each tile of one (batch, head), for cutting it into tasks.

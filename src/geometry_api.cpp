@@ -33,7 +33,7 @@ nf_plan_step record_of(const core::Plan& plan, int64_t index, const core::Tile& 
 }
 
 void write_steps(const core::Plan& plan, int64_t capacity, nf_plan_step* records) {
-  std::vector<core::Step> steps;
+  core::StepList steps;
   for (int64_t index = 0; index < plan.tile_count() && capacity > 0; ++index) {
     const core::Tile tile = plan.tile(index);
     plan.expand(tile, steps);
@@ -50,6 +50,7 @@ nf_status nf_bias_extents(const nf_pattern* pattern, const int64_t* grid, int64_
   return guarded([&] {
     const core::Pattern on_grid = core::validate_on_grid(pattern, grid);
     require(extents, "extents");
+    core::refuse_bias(on_grid, "extents");
     int64_t all[NF_MAX_GRID_RANK];
     core::bias_extents(on_grid, all);
     std::copy_n(all, on_grid.grid_rank(), extents);

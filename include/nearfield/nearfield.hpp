@@ -109,6 +109,29 @@ inline Curve hilbert_window(int rank, int64_t size) { return {rank, NF_CURVE_WIN
 inline Curve hilbert_slide(int rank, int64_t width) { return {rank, NF_CURVE_SLIDE, width}; }
 inline Curve hilbert_neighborhood(int rank, int64_t width) { return {rank, NF_CURVE_NEIGHBORHOOD, width}; }
 
+// Neighborhoods on the sphere, of the default cutoff unless set; or all of it. See nf_sphere.
+class Sphere {
+ public:
+  struct Grid {
+    int64_t nlat = 0, nlon = 0;
+    nf_latitudes latitudes = NF_EQUIANGULAR;
+  };
+  Sphere(Grid query, Grid key) : spec_(nf_make_sphere(query.nlat, query.nlon, key.nlat, key.nlon)) {
+    spec_.query.latitudes = query.latitudes;
+    spec_.key.latitudes = key.latitudes;
+  }
+  explicit Sphere(Grid grid) : Sphere(grid, grid) {}
+  Sphere& cutoff(double radians) { return spec_.cutoff = radians, spec_.has_cutoff = 1, *this; }
+  Sphere& tolerance(double value) { return spec_.tolerance = value, *this; }
+  Sphere& global(bool value = true) { return spec_.is_global = value ? 1 : 0, *this; }
+
+  operator const nf_pattern*() const { return &spec_.pattern; }
+  const nf_sphere& spec() const { return spec_; }
+
+ private:
+  nf_sphere spec_;
+};
+
 // nf_options with its defaults filled in. Set its fields, or chain.
 struct Options : nf_options {
   Options() : nf_options{} { struct_size = sizeof(nf_options); }

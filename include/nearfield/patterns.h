@@ -13,7 +13,7 @@ extern "C" {
 
 #define NF_MAX_GRID_RANK 3
 
-typedef enum nf_pattern_kind { NF_NEIGHBORHOOD = 1, NF_WINDOW = 2, NF_CURVE = 3 } nf_pattern_kind;
+typedef enum nf_pattern_kind { NF_NEIGHBORHOOD = 1, NF_WINDOW = 2, NF_CURVE = 3, NF_SPHERE = 4 } nf_pattern_kind;
 
 /* The head of every pattern. Functions take a pointer to it: nf_forward(&neighborhood.pattern, ...). */
 typedef struct nf_pattern {
@@ -102,6 +102,37 @@ typedef struct nf_curve {
   int32_t reserved; /* 0 */
 } nf_curve;
 
+/* Latitudes of a grid on the sphere, from the north pole to the south, and their quadrature weights. */
+typedef enum nf_latitudes {
+  NF_EQUIANGULAR = 0,            /* equally spaced, with the poles: Clenshaw-Curtis */
+  NF_LEGENDRE_GAUSS = 1,         /* Gauss-Legendre nodes, without the poles */
+  NF_LOBATTO = 2,                /* Gauss-Lobatto nodes, with the poles */
+  NF_EQUIANGULAR_TRAPEZOIDAL = 3 /* uniform in the cosine of the colatitude, with the poles */
+} nf_latitudes;
+
+/* One side's grid: nlat circles of nlon equally spaced longitudes each, (nlat, nlon) in tensors. */
+typedef struct nf_sphere_grid {
+  int32_t latitudes; /* nf_latitudes */
+  int32_t reserved;  /* 0 */
+  int64_t nlat, nlon;
+} nf_sphere_grid;
+
+/* Attention on the sphere (Bonev et al., "Attention on the Sphere", 2025): a query sees the keys whose great-circle
+ * distance is at most (1 + tolerance) * cutoff, or all if global, and each key counts with its share of the area: its
+ * quadrature weight multiplies exp(logit). Query and key grids may differ: key, value, key_mask and key_weights have
+ * the key grid; a bias is not possible. A query that sees nothing has out 0. Rules: cutoff > 0 (pi or more is the whole
+ * sphere); tolerance >= 0; nlat 2 to 16384 (queries on one latitude only with legendre-gauss, and with a cutoff); nlon
+ * 1 to 2^20, and one nlon divides the other. */
+typedef struct nf_sphere {
+  nf_pattern pattern; /* rank 2 */
+  nf_sphere_grid query, key;
+  double cutoff;      /* radians; if has_cutoff is 0: pi/(key.nlat-1) where query.nlon > key.nlon, else
+                       * pi/(query.nlat-1) */
+  double tolerance;   /* keys often lie on the edge: 1e-3 decides ties */
+  int32_t has_cutoff; /* 0 or 1 */
+  int32_t is_global;  /* 1: every query sees every key; cutoff and tolerance are not looked at */
+} nf_sphere;
+
 /* Windows of the given sizes (rank of them), not shifted. As nf_make_neighborhood. */
 static inline nf_window nf_make_window(int32_t rank, const int64_t* size) {
   nf_window result;
@@ -127,6 +158,21 @@ static inline nf_curve nf_make_curve(int32_t rank, int32_t order, int32_t form, 
   result.size = size;
   result.stride = 1;
   result.dilation = 1;
+  return result;
+}
+
+/* Both grids equiangular, neighborhoods of the default cutoff and tolerance 1e-3. As nf_make_neighborhood. */
+static inline nf_sphere nf_make_sphere(int64_t query_nlat, int64_t query_nlon, int64_t key_nlat, int64_t key_nlon) {
+  nf_sphere result;
+  memset(&result, 0, sizeof result);
+  result.pattern.struct_size = sizeof result;
+  result.pattern.kind = NF_SPHERE;
+  result.pattern.rank = 2;
+  result.query.nlat = query_nlat;
+  result.query.nlon = query_nlon;
+  result.key.nlat = key_nlat;
+  result.key.nlon = key_nlon;
+  result.tolerance = 1e-3;
   return result;
 }
 

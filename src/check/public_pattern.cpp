@@ -22,6 +22,18 @@ nf_curve curve_of(const Pattern& pattern) {
   return curve;
 }
 
+nf_sphere sphere_of(const SphereKey& key) {
+  const SphereGrid &queries = key.grids.query, &keys = key.grids.key;
+  nf_sphere sphere = nf_make_sphere(queries.nlat, queries.nlon, keys.nlat, keys.nlon);
+  sphere.query.latitudes = static_cast<int32_t>(queries.kind);
+  sphere.key.latitudes = static_cast<int32_t>(keys.kind);
+  sphere.has_cutoff = 1;
+  sphere.cutoff = key.grids.cutoff;
+  sphere.tolerance = key.grids.tolerance;
+  sphere.is_global = key.is_global ? 1 : 0;
+  return sphere;
+}
+
 nf_window window_of(const Pattern& pattern) {
   constexpr int64_t kUnset[kMaxGridRank] = {};
   nf_window window = nf_make_window(pattern.rank, kUnset);
@@ -51,6 +63,7 @@ nf_neighborhood neighborhood_of(const Pattern& pattern) {
 
 PublicPattern public_pattern(const Pattern& pattern) {
   if (pattern.order) return curve_of(pattern);
+  if (pattern.sphere) return sphere_of(pattern.sphere->key);
   if (std::holds_alternative<RunsAxis>(pattern.axes[0])) return window_of(pattern);
   return neighborhood_of(pattern);
 }

@@ -8,7 +8,7 @@
 
 namespace nearfield::core {
 
-using PublicPattern = std::variant<nf_neighborhood, nf_window, nf_curve>;
+using PublicPattern = std::variant<nf_neighborhood, nf_window, nf_curve, nf_sphere>;
 
 PublicPattern public_pattern(const Pattern& pattern);
 

@@ -58,13 +58,76 @@ RunsAxis random_runs(Random& random, int64_t length) {
 
 // Keeps a wrapped axis valid when its length changes.
 void set_length(AxisRule& rule, int64_t length) {
-  std::visit(
-      [&](auto& axis) {
-        axis.queries = axis.keys = length;
-        if (axis.wraps() && length % axis.dilation != 0) axis.dilation = 1;
-      },
-      rule);
+  if (auto* axis = std::get_if<NeighborhoodAxis>(&rule)) {
+    axis->queries = axis->keys = length;
+    if (axis->wraps() && length % axis->dilation != 0) axis->dilation = 1;
+  } else if (auto* runs = std::get_if<RunsAxis>(&rule)) {
+    runs->queries = runs->keys = length;
+  }
 }
+
+// ---- the sphere ----------------------------------------------------------------------------------------------------
+
+int64_t random_latitudes(Random& random, SphereGridKind kind) {
+  return max_of(min_latitudes(kind), max_of(2, random.skewed(14)));
+}
+
+SphereKey random_sphere(Random& random) {
+  SphereKey key;
+  const auto random_kind = [&] {
+    return random.chance(0.5) ? SphereGridKind::equiangular : static_cast<SphereGridKind>(random.below(4));
+  };
+  key.grids.query.kind = random_kind();
+  key.grids.key.kind = random.chance(0.7) ? key.grids.query.kind : random_kind();
+  key.grids.query.nlat = random_latitudes(random, key.grids.query.kind);
+  key.grids.key.nlat = random.chance(0.5) ? max_of(min_latitudes(key.grids.key.kind), key.grids.query.nlat)
+                                          : random_latitudes(random, key.grids.key.kind);
+  const int64_t coarse = random.skewed(20), fine = coarse * (random.chance(0.5) ? 1 : random.between(1, 4));
+  const bool is_down = random.chance(0.5);
+  key.grids.query.nlon = is_down ? coarse : fine;
+  key.grids.key.nlon = is_down ? fine : coarse;
+  key.is_global = random.chance(0.15);
+  if (key.is_global) return key;
+  const double step = 3.1415926 / static_cast<double>(max_of(key.grids.key.nlat - 1, 1));
+  key.grids.cutoff = random.chance(0.1) ? 4 : step * (0.3 + 4 * random.uniform());
+  return key;
+}
+
+void set_sphere(const SphereKey& key, Geometry& geometry) {
+  Shape& shape = geometry.shape;
+  const SphereGrid &queries = key.grids.query, &keys = key.grids.key;
+  shape.rank = 2;
+  shape.grid[0] = queries.nlat;
+  shape.grid[1] = queries.nlon;
+  shape.grid[2] = 1;
+  Pattern& pattern = geometry.pattern;
+  pattern = {};
+  pattern.rank = 2;
+  pattern.sphere = cached_sphere(key);
+  if (key.is_global) {
+    const auto all = [](int64_t near, int64_t far) {
+      return NeighborhoodAxis{.queries = near, .keys = far, .kernel_size = max_of(near, far)};
+    };
+    pattern.axes[0] = all(queries.nlat, keys.nlat);
+    pattern.axes[1] = all(queries.nlon, keys.nlon);
+  } else {
+    pattern.axes[0] = LatitudeAxis{queries.nlat, keys.nlat, pattern.sphere.get()};
+    pattern.axes[1] = LongitudeAxis{queries.nlon, keys.nlon, pattern.sphere->widest};
+  }
+}
+
+void shrink_sphere(Geometry& geometry) {
+  SphereKey key = geometry.pattern.sphere->key;
+  SphereGrid &queries = key.grids.query, &keys = key.grids.key;
+  queries.nlat = max_of(2, ceil_div(queries.nlat, 2));
+  keys.nlat = max_of(2, ceil_div(keys.nlat, 2));
+  const bool halves = queries.nlon % 2 == 0 && keys.nlon % 2 == 0;
+  queries.nlon = halves ? queries.nlon / 2 : ceil_div(min_of(queries.nlon, keys.nlon), 2);
+  keys.nlon = halves ? keys.nlon / 2 : queries.nlon;
+  set_sphere(key, geometry);
+}
+
+// ---- along an order ------------------------------------------------------------------------------------------------
 
 OrderKey order_of(OrderKind kind, const Shape& shape) {
   OrderKey key{kind, shape.rank, {1, 1, 1}};
@@ -131,12 +194,13 @@ void shrink(Random& random, Geometry& geometry) {
       shape.head_dim_v = ceil_div(shape.head_dim_v, 2);
       break;
     default: {
+      shape.additional /= 2;
+      if (geometry.pattern.sphere) return shrink_sphere(geometry);
       const int64_t axis = std::max_element(shape.grid, shape.grid + kMaxGridRank) - shape.grid;
       shape.grid[axis] = ceil_div(shape.grid[axis], 2);
       Pattern& pattern = geometry.pattern;
       set_length(pattern.axes[pattern.order ? 0 : axis], pattern.order ? shape.tokens() : shape.grid[axis]);
       if (pattern.order) pattern.order = cached_order(order_of(pattern.order->key.kind, shape));
-      shape.additional /= 2;
     }
   }
 }
@@ -166,16 +230,30 @@ const char* boundary_name(Boundary boundary) {
   return "?";
 }
 
+std::string describe_sphere(const SphereKey& key) {
+  const auto grid = [](const SphereGrid& g) { return concat(sphere_grid_name(g.kind), " ", g.nlat, "x", g.nlon); };
+  return concat(" sphere: queries ", grid(key.grids.query), ", keys ", grid(key.grids.key),
+                key.is_global ? ", global" : concat(", cutoff ", key.grids.cutoff));
+}
+
 }  // namespace
 
 int64_t count_pairs(const Pattern& pattern) {
   int64_t pairs = 1;
+  if (pattern.has_arcs()) {
+    const SphereReach& reach = pattern.sphere->reach;
+    pairs = 0;
+    for (int64_t q = 0; q < reach.query_latitudes(); ++q)
+      for (const int32_t half_width : reach.half_widths(q))
+        for (int64_t x = 0; x < reach.arc().queries; ++x) pairs += reach.arc().keys_of(half_width, x).length;
+    return pairs;
+  }
   for (int a = 0; a < pattern.rank; ++a) {
     int64_t on_axis = 0;
     std::visit(
         [&](const auto& axis) {
           for (int64_t i = 0; i < axis.queries; ++i) {
-            const int64_t n = ceil_div(axis.queries - i % axis.dilation, axis.dilation);
+            const int64_t n = ceil_div(axis.keys - i % axis.dilation, axis.dilation);
             on_axis += axis.keys_of(n, i / axis.dilation).length;
           }
         },
@@ -188,7 +266,11 @@ int64_t count_pairs(const Pattern& pattern) {
 Geometry random_geometry(Random& random, const RandomProblemOptions& options) {
   Geometry geometry;
   geometry.shape = random_shape(random, options);
-  geometry.pattern = random_pattern(random, geometry.shape, options);
+  if (!options.neighborhoods_only && random.chance(0.2)) {
+    set_sphere(random_sphere(random), geometry);
+  } else {
+    geometry.pattern = random_pattern(random, geometry.shape, options);
+  }
   while (!is_cheap(geometry, options)) shrink(random, geometry);
   return geometry;
 }
@@ -209,13 +291,14 @@ std::string describe_geometry(const Shape& shape, const Pattern& pattern) {
         },
         pattern.axes[a]);
     const auto* neighborhood = std::get_if<NeighborhoodAxis>(&pattern.axes[a]);
-    add(boundary, neighborhood ? boundary_name(neighborhood->boundary) : "runs");
+    const bool has_runs = std::holds_alternative<RunsAxis>(pattern.axes[a]);
+    add(boundary, neighborhood ? boundary_name(neighborhood->boundary) : has_runs ? "runs" : "arcs");
   }
   return concat("batch=", shape.batch, " grid=", grid, " heads=", shape.heads, " heads_kv=", shape.heads_kv,
                 " head_dim=", shape.head_dim, " head_dim_v=", shape.head_dim_v,
                 " order=", pattern.order ? order_name(pattern.order->key.kind) : "none", " kernel_size=", window,
                 " stride=", stride, " dilation=", dilation, " is_causal=", causal, " boundary=", boundary,
-                " shift=", shift);
+                " shift=", shift, pattern.sphere ? describe_sphere(pattern.sphere->key) : std::string());
 }
 
 }  // namespace nearfield::core

@@ -67,9 +67,18 @@ class RandomProblemBuilder {
     sizes.insert(sizes.end(), tail.begin(), tail.end());
     return sizes;
   }
+  // The same on the grid of keys.
+  std::vector<int64_t> key_grid_sizes(const std::vector<int64_t>& tail) const {
+    std::vector<int64_t> sizes = grid_sizes(tail);
+    if (const auto& sphere = problem_.pattern.sphere) {
+      sizes[1] = sphere->key.grids.key.nlat;
+      sizes[2] = sphere->key.grids.key.nlon;
+    }
+    return sizes;
+  }
   std::vector<int64_t> query_sizes() const { return grid_sizes({shape_.heads, shape_.head_dim}); }
-  std::vector<int64_t> key_sizes() const { return grid_sizes({shape_.heads_kv, shape_.head_dim}); }
-  std::vector<int64_t> value_sizes() const { return grid_sizes({shape_.heads_kv, shape_.head_dim_v}); }
+  std::vector<int64_t> key_sizes() const { return key_grid_sizes({shape_.heads_kv, shape_.head_dim}); }
+  std::vector<int64_t> value_sizes() const { return key_grid_sizes({shape_.heads_kv, shape_.head_dim_v}); }
   std::vector<int64_t> out_sizes() const { return grid_sizes({shape_.heads, shape_.head_dim_v}); }
 
   // Query, key and value side by side in each token of one buffer, as a fused projection leaves them.
@@ -105,7 +114,7 @@ class RandomProblemBuilder {
   }
 
   void draw_inputs() {
-    if (random_.chance(0.2)) {
+    if (random_.chance(0.2) && grid_sizes({}) == key_grid_sizes({})) {
       const std::vector<TensorView> packed = place_packed(target_.sources_);
       for (const TensorView& view : packed) fill_normal(view);
       problem_.query = packed[0];
@@ -137,6 +146,7 @@ class RandomProblemBuilder {
   }
 
   void draw_bias() {
+    if (problem_.pattern.sphere) return;
     constexpr int64_t kMostEntries = 20000;  // windows far beyond a small 3-D grid would cost more than the problem
     std::vector<int64_t> sizes{shape_.heads};
     int64_t entries = shape_.heads;
@@ -151,7 +161,7 @@ class RandomProblemBuilder {
   }
 
   void draw_mask() {
-    const TensorView mask = source(DType::boolean, grid_sizes({}), {.keep_last = false, .broadcast = true});
+    const TensorView mask = source(DType::boolean, key_grid_sizes({}), {.keep_last = false, .broadcast = true});
     const double density[4] = {0.95, 0.6, 0.1, 0};
     const double kept = density[random_.chance(0.1) ? 3 : random_.below(3)];
     for_each_element(mask, [&](const ElementIndex&, int64_t element) {
@@ -172,7 +182,7 @@ class RandomProblemBuilder {
 
   void draw_weights() {
     const DType dtype = modifier_dtype();
-    TensorView weights = source(dtype, grid_sizes({}), {.keep_last = false, .broadcast = true});
+    TensorView weights = source(dtype, key_grid_sizes({}), {.keep_last = false, .broadcast = true});
     if (shape_.batch > 0 && random_.chance(0.4)) weights.strides[0] = 0;  // given as (*grid)
     const double zeros = random_.chance(0.5) ? 0 : 0.2;
     for_each_element(weights, [&](const ElementIndex&, int64_t element) {
@@ -210,7 +220,7 @@ class RandomProblemBuilder {
   void draw_gradients() {
     Gradients& gradients = target_.gradients_;
     const Modifiers& modifiers = problem_.modifiers;
-    if (random_.chance(0.2)) {
+    if (random_.chance(0.2) && grid_sizes({}) == key_grid_sizes({})) {
       const std::vector<TensorView> packed = place_packed(target_.targets_);
       for (const TensorView& view : packed) target_.targets_.back()->claim(view);
       gradients.query = packed[0];

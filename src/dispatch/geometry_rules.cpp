@@ -17,6 +17,7 @@ void require(const void* pointer, const Parts&... name) {
   if (pointer == nullptr) invalid_argument(name..., ": must not be NULL");
 }
 
+// Of queries.
 int64_t tokens_of(const Pattern& pattern) {
   int64_t tokens = 1;
   for (int a = 0; a < pattern.rank; ++a)
@@ -42,6 +43,10 @@ Shape shape_of(int rank, const int64_t* grid) {
 }
 
 }  // namespace
+
+void refuse_bias(const Pattern& pattern, const char* name) {
+  if (pattern.sphere) invalid_argument(name, ": must be NULL on the sphere, where a bias is not possible");
+}
 
 Pattern validate_on_grid(const nf_pattern* pattern, const int64_t* grid) {
   const nf_pattern& given = check_pattern_head(pattern);
@@ -69,6 +74,7 @@ void check_windows(const Pattern& pattern, int64_t first, int64_t count, const i
     invalid_argument("count=", count, ": must be at most ", tokens - first, ", the queries from first=", first, " on");
   if (count > 0) require(keys, "keys");
   if (bias_index == nullptr) return;
+  refuse_bias(pattern, "bias_index");
   int64_t extents[kMaxGridRank];
   bias_extents(pattern, extents);
   __int128 entries = 1;  // at most 2^60 of three axes of 41 bits

@@ -13,6 +13,9 @@ namespace nearfield::core {
 inline constexpr int64_t kMaxGridTokens = int64_t{1} << 53;
 Pattern validate_on_grid(const nf_pattern* pattern, const int64_t* grid);
 
+// `name` is of a bias, which the sphere can't have.
+void refuse_bias(const Pattern& pattern, const char* name);
+
 // An order (nf_order) of a grid.
 OrderKey validate_order_key(int32_t order, int32_t rank, const int64_t* grid);
 

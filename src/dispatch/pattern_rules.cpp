@@ -139,12 +139,57 @@ Pattern along_order(const nf_curve& given, const Shape& shape) {
   return pattern;
 }
 
+// ---- on the sphere -------------------------------------------------------------------------------------------------
+
+SphereGrid validate_sphere_grid(const char* side, const nf_sphere_grid& given) {
+  if (given.latitudes < NF_EQUIANGULAR || given.latitudes > NF_EQUIANGULAR_TRAPEZOIDAL)
+    invalid_argument(side, ".latitudes=", given.latitudes,
+                     ": must be 0 (equiangular), 1 (legendre-gauss), 2 (lobatto) or 3 (equiangular-trapezoidal)");
+  if (given.reserved != 0) invalid_argument(side, ".reserved=", given.reserved, ": must be 0");
+  return {static_cast<SphereGridKind>(given.latitudes), given.nlat, given.nlon};
+}
+
+void check_truth(const char* name, int32_t value) {
+  if (value != 0 && value != 1) invalid_argument(name, "=", value, ": must be 0 or 1");
+}
+
+Pattern on_sphere(const nf_sphere& given, const Shape& shape) {
+  if (given.pattern.rank != 2) invalid_argument("pattern.rank=", given.pattern.rank, ": must be 2 on the sphere");
+  check_truth("has_cutoff", given.has_cutoff);
+  check_truth("is_global", given.is_global);
+  SphereKey key{{validate_sphere_grid("query", given.query), validate_sphere_grid("key", given.key)},
+                given.is_global == 1};
+  if (!key.is_global) {
+    key.grids.cutoff = given.has_cutoff == 1 ? given.cutoff : default_sphere_cutoff(key.grids.query, key.grids.key);
+    key.grids.tolerance = given.tolerance;
+  }
+  const int64_t nlat = given.query.nlat, nlon = given.query.nlon;
+  Pattern pattern;
+  pattern.sphere = cached_sphere(key);
+  if (shape.grid[0] != nlat || shape.grid[1] != nlon)
+    invalid_argument("query: has a grid of ", shape.grid[0], "x", shape.grid[1], ": must have the pattern's ", nlat,
+                     "x", nlon);
+  pattern.rank = 2;
+  if (key.is_global) {
+    const auto all = [](int64_t queries, int64_t keys) {
+      return NeighborhoodAxis{.queries = queries, .keys = keys, .kernel_size = max_of(queries, keys)};
+    };
+    pattern.axes[0] = all(nlat, given.key.nlat);
+    pattern.axes[1] = all(nlon, given.key.nlon);
+  } else {
+    pattern.axes[0] = LatitudeAxis{nlat, given.key.nlat, pattern.sphere.get()};
+    pattern.axes[1] = LongitudeAxis{nlon, given.key.nlon, pattern.sphere->widest};
+  }
+  return pattern;
+}
+
 size_t size_of_kind(int32_t kind) {
   switch (kind) {
     case NF_NEIGHBORHOOD: return sizeof(nf_neighborhood);
     case NF_WINDOW: return sizeof(nf_window);
     case NF_CURVE: return sizeof(nf_curve);
-    default: invalid_argument("pattern.kind=", kind, ": must be 1 (neighborhood), 2 (window) or 3 (curve)");
+    case NF_SPHERE: return sizeof(nf_sphere);
+    default: invalid_argument("pattern.kind=", kind, ": must be 1 (neighborhood), 2 (window), 3 (curve) or 4 (sphere)");
   }
 }
 
@@ -161,6 +206,14 @@ const nf_pattern& check_pattern_head(const nf_pattern* pattern) {
   if (pattern->rank < 1 || pattern->rank > kMaxGridRank)
     invalid_argument("pattern.rank=", pattern->rank, ": must be 1, 2 or 3");
   return *pattern;
+}
+
+void key_grid_of(const nf_pattern& given, const Shape& shape, int64_t (&grid)[kMaxGridRank]) {
+  std::copy_n(shape.grid, kMaxGridRank, grid);
+  if (given.kind != NF_SPHERE) return;
+  const auto& sphere = reinterpret_cast<const nf_sphere&>(given);
+  grid[0] = sphere.key.nlat;
+  grid[1] = sphere.key.nlon;
 }
 
 OrderKind validate_order(const char* name, int32_t order) {
@@ -181,6 +234,7 @@ Pattern validate_pattern(const nf_pattern& given, const Shape& shape) {
   switch (given.kind) {
     case NF_WINDOW: return on_axes(reinterpret_cast<const nf_window&>(given), shape);
     case NF_CURVE: return along_order(reinterpret_cast<const nf_curve&>(given), shape);
+    case NF_SPHERE: return on_sphere(reinterpret_cast<const nf_sphere&>(given), shape);
     default: return on_axes(reinterpret_cast<const nf_neighborhood&>(given), shape);
   }
 }

@@ -12,6 +12,9 @@ const nf_pattern& check_pattern_head(const nf_pattern* pattern);
 // The values of a pattern whose head is checked, on shape.grid.
 Pattern validate_pattern(const nf_pattern& given, const Shape& shape);
 
+// The grid of keys, for queries of shape.grid: the same, or what a pattern on the sphere says.
+void key_grid_of(const nf_pattern& given, const Shape& shape, int64_t (&grid)[kMaxGridRank]);
+
 // An order by its number, else an error.
 OrderKind validate_order(const char* name, int32_t order);
 

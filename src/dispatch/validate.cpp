@@ -21,6 +21,27 @@ DimRules batch_and_grid(const Shape& shape) {
   return rules;
 }
 
+// The grid of keys, and where it comes from.
+struct KeyGrid {
+  int64_t sizes[kMaxGridRank] = {1, 1, 1};
+  const char* because = kAsInQuery;
+
+  KeyGrid() = default;
+  KeyGrid(const nf_pattern& pattern, const Shape& shape)
+      : because(pattern.kind == NF_SPHERE ? "as the pattern says" : kAsInQuery) {
+    key_grid_of(pattern, shape, sizes);
+  }
+  void add_to(DimRules& rules, int rank) const {
+    for (int a = 0; a < rank; ++a) rules.add(exactly(kAxisNames[a], sizes[a], because));
+  }
+  DimRules with_batch(const Shape& shape) const {
+    DimRules rules;
+    rules.add(exactly("batch", shape.batch, kAsInQuery));
+    add_to(rules, shape.rank);
+    return rules;
+  }
+};
+
 DimRules rules_of_query(int grid_rank) {
   DimRules rules;
   rules.add(between("batch", 0, kMaxSpan));
@@ -38,16 +59,16 @@ DimRules rules_of_query_gradient(const Shape& shape) {
 }
 
 // Of key and its gradient: heads_kv is 0 if still unknown.
-DimRules rules_of_key(const Shape& shape, int64_t heads_kv) {
-  DimRules rules = batch_and_grid(shape);
+DimRules rules_of_key(const Shape& shape, const KeyGrid& keys, int64_t heads_kv) {
+  DimRules rules = keys.with_batch(shape);
   rules.add(heads_kv == 0 ? between("heads_kv", 1, kMaxAxis) : exactly("heads_kv", heads_kv, "as in key"));
   rules.add(exactly("head_dim", shape.head_dim, kAsInQuery));
   return rules;
 }
 
 // Of value and its gradient: head_dim_v is 0 if still unknown.
-DimRules rules_of_value(const Shape& shape, int64_t head_dim_v) {
-  DimRules rules = batch_and_grid(shape);
+DimRules rules_of_value(const Shape& shape, const KeyGrid& keys, int64_t head_dim_v) {
+  DimRules rules = keys.with_batch(shape);
   rules.add(exactly("heads_kv", shape.heads_kv, "as in key"));
   rules.add(head_dim_v == 0 ? between("head_dim_v", 1, kMaxChannels)
                             : exactly("head_dim_v", head_dim_v, "as in value"));
@@ -70,6 +91,7 @@ DimRules rules_of_logsumexp(const Shape& shape) {
 // What was given where, for the checks between arguments at the end.
 struct Arguments {
   Problem problem;
+  KeyGrid keys;
   Memory memory = Memory::read;
   TensorView key_weights;               // as given, before its batch is added
   const nf_options* options = nullptr;  // checked
@@ -85,8 +107,9 @@ struct Arguments {
   }
 };
 
-void take_query_key_value(Arguments& a, int grid_rank, const nf_tensor* query, const nf_tensor* key,
+void take_query_key_value(Arguments& a, const nf_pattern& pattern, const nf_tensor* query, const nf_tensor* key,
                           const nf_tensor* value) {
+  const int grid_rank = pattern.rank;
   // All three before any of their contents.
   if (query == nullptr) invalid_argument("query: must not be NULL");
   if (key == nullptr) invalid_argument("key: must not be NULL");
@@ -98,15 +121,18 @@ void take_query_key_value(Arguments& a, int grid_rank, const nf_tensor* query, c
   for (int axis = 0; axis < grid_rank; ++axis) shape.grid[axis] = query->sizes[1 + axis];
   shape.heads = query->sizes[grid_rank + 1];
   shape.head_dim = query->sizes[grid_rank + 2];
+  if (pattern.kind == NF_SPHERE) validate_pattern(pattern, shape);  // keys are measured by it
+  a.keys = KeyGrid(pattern, shape);
 
-  a.problem.key = a.take("key", key, rules_of_key(shape, 0), same_dtype(a.dtype()), Layout::contiguous_channels);
+  a.problem.key =
+      a.take("key", key, rules_of_key(shape, a.keys, 0), same_dtype(a.dtype()), Layout::contiguous_channels);
   shape.heads_kv = key->sizes[grid_rank + 1];
   if (shape.heads % shape.heads_kv != 0)
     invalid_argument("key.sizes[", grid_rank + 1, "]=", shape.heads_kv, " (heads_kv): must divide the ", shape.heads,
                      " heads of query");
 
   a.problem.value =
-      a.take("value", value, rules_of_value(shape, 0), same_dtype(a.dtype()), Layout::contiguous_channels);
+      a.take("value", value, rules_of_value(shape, a.keys, 0), same_dtype(a.dtype()), Layout::contiguous_channels);
   shape.head_dim_v = value->sizes[grid_rank + 2];
 }
 
@@ -123,9 +149,9 @@ DimRules rules_of_additional(const Shape& shape, bool of_keys, int64_t count) {
   return rules;
 }
 
-DimRules rules_of_grid(const Shape& shape) {
+DimRules rules_of_grid(const Shape& shape, const KeyGrid& keys) {
   DimRules rules;
-  for (int a = 0; a < shape.rank; ++a) rules.add(exactly(kAxisNames[a], shape.grid[a], kAsInQuery));
+  keys.add_to(rules, shape.rank);
   return rules;
 }
 
@@ -147,9 +173,9 @@ void take_key_weights(Arguments& a, const nf_tensor& weights) {
   if (weights.rank != shape.rank && weights.rank != shape.rank + 1)
     invalid_argument("key_weights.rank=", weights.rank, ": must be ", shape.rank, " (*grid) or ", shape.rank + 1,
                      " (batch, *grid)");
-  a.key_weights =
-      a.take("key_weights", &weights, weights.rank == shape.rank ? rules_of_grid(shape) : batch_and_grid(shape),
-             parameter_dtype(a.dtype()), Layout::any_strides);
+  a.key_weights = a.take("key_weights", &weights,
+                         weights.rank == shape.rank ? rules_of_grid(shape, a.keys) : a.keys.with_batch(shape),
+                         parameter_dtype(a.dtype()), Layout::any_strides);
   a.problem.modifiers.key_weights = with_batch(a.key_weights, shape);
 }
 
@@ -169,8 +195,11 @@ void take_modifiers(Arguments& a, const nf_modifiers* given) {
   }
   if (given->key_mask != nullptr)
     modifiers.key_mask =
-        a.take("key_mask", given->key_mask, batch_and_grid(shape), {{DType::boolean}, 1, ""}, Layout::any_strides);
+        a.take("key_mask", given->key_mask, a.keys.with_batch(shape), {{DType::boolean}, 1, ""}, Layout::any_strides);
   if (given->key_weights != nullptr) take_key_weights(a, *given->key_weights);
+  if (given->bias != nullptr && a.problem.pattern.sphere)
+    invalid_argument(
+        "bias: must be NULL on the sphere, where no two latitudes have the same offsets: key_weights serve");
   if (given->bias != nullptr)
     modifiers.bias = a.take("bias", given->bias, rules_of_bias(shape, a.problem.pattern), parameter_dtype(a.dtype()),
                             Layout::any_strides);
@@ -181,7 +210,7 @@ Arguments take_inputs(const nf_pattern* pattern, const nf_tensor* query, const n
   Arguments a;
   a.memory = memory;
   const nf_pattern& given = check_pattern_head(pattern);
-  take_query_key_value(a, pattern->rank, query, key, value);
+  take_query_key_value(a, given, query, key, value);
   a.problem.pattern = validate_pattern(given, a.problem.shape);
   take_modifiers(a, modifiers);
   take_options(a.problem, options);
@@ -222,9 +251,11 @@ Gradients take_gradients(Outputs& o, const nf_modifiers* modifiers, const nf_gra
   constexpr Layout kChannels = Layout::contiguous_channels;
   Gradients g;
   if (given.query) g.query = o.take("gradients.query", given.query, rules_of_query_gradient(shape), same, kChannels);
-  if (given.key) g.key = o.take("gradients.key", given.key, rules_of_key(shape, shape.heads_kv), same, kChannels);
+  if (given.key)
+    g.key = o.take("gradients.key", given.key, rules_of_key(shape, o.inputs.keys, shape.heads_kv), same, kChannels);
   if (given.value)
-    g.value = o.take("gradients.value", given.value, rules_of_value(shape, shape.head_dim_v), same, kChannels);
+    g.value =
+        o.take("gradients.value", given.value, rules_of_value(shape, o.inputs.keys, shape.head_dim_v), same, kChannels);
   if (given.additional_keys)
     g.additional_keys = o.take("gradients.additional_keys", given.additional_keys,
                                rules_of_additional(shape, true, shape.additional), same, kChannels);
@@ -233,10 +264,10 @@ Gradients take_gradients(Outputs& o, const nf_modifiers* modifiers, const nf_gra
                                  rules_of_additional(shape, false, shape.additional), same, kChannels);
   if (given.key_weights) {
     const bool has_batch = o.inputs.key_weights.rank == shape.rank + 1;
-    g.key_weights =
-        with_batch(o.take("gradients.key_weights", given.key_weights,
-                          has_batch ? batch_and_grid(shape) : rules_of_grid(shape), parameter, Layout::any_strides),
-                   shape);
+    g.key_weights = with_batch(o.take("gradients.key_weights", given.key_weights,
+                                      has_batch ? o.inputs.keys.with_batch(shape) : rules_of_grid(shape, o.inputs.keys),
+                                      parameter, Layout::any_strides),
+                               shape);
   }
   if (given.bias)
     g.bias = o.take("gradients.bias", given.bias, rules_of_bias(shape, o.inputs.problem.pattern), parameter,

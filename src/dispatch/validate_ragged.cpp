@@ -29,6 +29,8 @@ class Call {
   Call(const nf_pattern* pattern, const nf_ragged* pieces, const nf_tensor* query, const nf_tensor* key,
        const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options) {
     ragged.pattern = &check_pattern_head(pattern);
+    if (pattern->kind == NF_SPHERE)
+      invalid_argument("pattern.kind=4 (sphere): must be another: pieces have grids of their own, a sphere has one");
     if (pieces == nullptr) invalid_argument("ragged: must not be NULL");
     if (pieces->struct_size < sizeof(nf_ragged))
       invalid_argument("ragged.struct_size=", pieces->struct_size, ": must be at least ", sizeof(nf_ragged));

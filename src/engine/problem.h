@@ -15,7 +15,7 @@ namespace nearfield::core {
 struct Shape {
   int rank = 0;  // of the grid: 1, 2 or 3
   int64_t batch = 0;
-  int64_t grid[kMaxGridRank] = {1, 1, 1};  // the same for queries and keys so far
+  int64_t grid[kMaxGridRank] = {1, 1, 1};  // of queries; of keys it is the key tensor's
   int64_t heads = 0, heads_kv = 0;
   int64_t head_dim = 0, head_dim_v = 0;
   int64_t additional = 0;  // M, additional keys
@@ -43,6 +43,13 @@ struct Problem {
   Modifiers modifiers;
   double scale = 1;
   Threading threading;
+
+  // Keys of one image; as many as queries but on the sphere, where the two grids may differ.
+  int64_t key_tokens() const {
+    int64_t tokens = 1;
+    for (int a = 0; a < shape.rank; ++a) tokens *= key.sizes[a + 1];
+    return tokens;
+  }
 };
 
 struct ForwardOutputs {

@@ -10,6 +10,7 @@
 
 #include "pattern/neighborhood.h"
 #include "pattern/runs.h"
+#include "pattern/sphere_pattern.h"
 #include "pattern/token_order.h"
 
 namespace nearfield::core {
@@ -26,14 +27,18 @@ inline constexpr int kMaxGridRank = 3;
 //   queries_of(n, y)    queries that see key coordinate y: the transpose
 //   longest_window(n)   the length of the longest keys_of(n, x); 0 if n is
 //   kernel_size         of a grid's axis: a bias table has 2*kernel_size - 1 entries there (bias_extents.h)
-using AxisRule = std::variant<NeighborhoodAxis, RunsAxis>;
+using AxisRule = std::variant<NeighborhoodAxis, RunsAxis, LatitudeAxis, LongitudeAxis>;
 
 struct Pattern {
   int rank = 0;  // of the rules
   AxisRule axes[kMaxGridRank];
   // Not null: the grid has order->key.rank axes, and the only rule is for positions along the order.
   std::shared_ptr<const TokenOrder> order;
+  // Not null: the grid is one of latitudes and longitudes, and keys have the sphere's weights. If it is not global, the
+  // rules are LatitudeAxis and LongitudeAxis.
+  std::shared_ptr<const Sphere> sphere;
 
+  bool has_arcs() const { return sphere && !sphere->key.is_global; }
   int grid_rank() const { return order ? order->key.rank : rank; }
   // The rules alone.
   Pattern without_order() const {
@@ -43,7 +48,8 @@ struct Pattern {
   }
   bool operator==(const Pattern& other) const {
     const bool same_order = order && other.order ? order->key == other.order->key : order == other.order;
-    return same_order && rank == other.rank && std::equal(axes, axes + kMaxGridRank, other.axes);
+    return same_order && sphere == other.sphere && rank == other.rank &&
+           std::equal(axes, axes + kMaxGridRank, other.axes);
   }
 };
 

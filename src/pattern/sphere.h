@@ -85,7 +85,7 @@ class SphereReach {
   bool operator==(const SphereReach&) const = default;
 
  private:
-  SphereReach() = default;
+  SphereReach() = default;  // of nothing
 
   int64_t key_latitudes_ = 0;
   SphereArc arc_;

@@ -1,5 +1,6 @@
 #include "pattern/windows.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <variant>
 #include <vector>
@@ -72,9 +73,29 @@ void write_row_along(const Pattern& pattern, int64_t position, std::vector<AxisS
   }
 }
 
+// On the sphere: circle of latitude by circle.
+void write_arcs(const Sphere& sphere, int64_t first, int64_t count, int64_t* keys) {
+  const SphereArc& arc = sphere.reach.arc();
+  for (int64_t i = first; i < first + count; ++i) {
+    int64_t slot = 0;
+    const Interval circles = sphere.reach.keys_of(i / arc.queries);
+    for (int64_t k = circles.start; k < circles.end(); ++k) {
+      const Interval seen = arc.keys_of(sphere.reach.half_width(i / arc.queries, k), i % arc.queries);
+      for (int64_t y = seen.start; y < seen.end(); ++y) keys[slot++] = k * arc.keys + floor_mod(y, arc.keys);
+    }
+    std::fill(keys + slot, keys + sphere.most_keys, kAbsent);
+    keys += sphere.most_keys;
+  }
+}
+
 }  // namespace
 
 void window_slots(const Pattern& pattern, int64_t (&slots)[kMaxGridRank]) {
+  if (pattern.has_arcs()) {
+    std::fill_n(slots, kMaxGridRank, int64_t{1});
+    slots[0] = pattern.sphere->most_keys;
+    return;
+  }
   for (int a = 0; a < kMaxGridRank; ++a) {
     slots[a] = 1;
     if (a >= pattern.rank) continue;
@@ -88,6 +109,7 @@ void window_slots(const Pattern& pattern, int64_t (&slots)[kMaxGridRank]) {
 }
 
 void write_windows(const Pattern& pattern, int64_t first, int64_t count, int64_t* keys, int64_t* bias_index) {
+  if (pattern.has_arcs()) return write_arcs(*pattern.sphere, first, count, keys);
   Axes axes;
   int64_t slots[kMaxGridRank];
   window_slots(pattern, slots);

@@ -30,52 +30,6 @@ void check_intervals(const AxisRequest& request) {
   }
 }
 
-// Un-reduced far tokens: the hull of a tile's intervals, and the part of it that every near token sees.
-struct Hull {
-  int64_t begin = 0, end = 0;
-  int64_t common_begin = 0, common_end = 0;
-  bool modular = false;  // clipped to one lap
-};
-
-Hull hull_of(const AxisRequest& request, const AxisTile& tile) {
-  const Interval* intervals = request.intervals.data() + tile.begin;
-  const Interval *first = nullptr, *last = nullptr;
-  for (int64_t t = 0; t < tile.size; ++t) {
-    if (intervals[t].length == 0) continue;  // must not stretch the hull
-    if (first == nullptr) first = &intervals[t];
-    last = &intervals[t];
-  }
-  if (first == nullptr) return {};
-  Hull hull{first->start, last->end(), 0, 0, false};
-  if (request.wraps && !request.keep_laps && hull.end - hull.begin > request.far)
-    return {0, request.far, 0, 0, true};  // the whole axis: begins anywhere, so where it needs no cut at the seam
-  const bool all_see_some = std::all_of(intervals, intervals + tile.size, [](Interval i) { return i.length > 0; });
-  if (all_see_some && last->start < first->end()) {
-    hull.common_begin = last->start;
-    hull.common_end = first->end();
-  }
-  return hull;
-}
-
-Span span_within(const Piece& piece, Interval interval, int64_t n, bool modular) {
-  const int64_t size = piece.size, length = interval.length;
-  int64_t low = 0, high = 0;
-  if (!modular) {
-    const int64_t base = piece.first + piece.lap * n;
-    low = clamp_to(interval.start - base, 0, size);
-    high = clamp_to(interval.end() - base, 0, size);
-  } else if (length >= n) {  // first of all: as an arc a whole circle would have a seam at its start
-    high = size;
-  } else {
-    low = floor_mod(interval.start - piece.first, n);
-    const int64_t around = low + length - n;  // how much comes round to the piece's begin
-    high = around > 0 ? min_of(around, size) : min_of(low + length, size);
-    if (low >= size) low = 0, high = max_of(min_of(around, size), 0);
-  }
-  if (low == high || length == 0) return {};
-  return {static_cast<int32_t>(low), static_cast<int32_t>(high)};
-}
-
 class Builder {
  public:
   explicit Builder(AxisRequest&& request) : request_(std::move(request)) {
@@ -105,7 +59,8 @@ class Builder {
  private:
   void add_runs(AxisTile& tile) {
     const int64_t n = request_.far;
-    const Hull hull = hull_of(request_, tile);
+    const Hull hull =
+        hull_of(std::span(request_.intervals).subspan(tile.begin, tile.size), n, request_.wraps && !request_.keep_laps);
     has_cuts_ = false;
     tile.first_run = narrow(table_.runs.size());
     for (int64_t begin = hull.begin; begin < hull.end;) {
@@ -199,6 +154,44 @@ void append_equal(int64_t size, int64_t parts, std::vector<EqualPieces>& pieces)
 }
 
 }  // namespace
+
+Hull hull_of(std::span<const Interval> intervals, int64_t n, bool clips) {
+  const Interval *first = nullptr, *last = nullptr;
+  for (const Interval& interval : intervals) {
+    if (interval.length == 0) continue;  // must not stretch the hull
+    if (first == nullptr) first = &interval;
+    last = &interval;
+  }
+  if (first == nullptr) return {};
+  Hull hull{first->start, last->end(), 0, 0, false};
+  if (clips && hull.end - hull.begin > n)
+    return {0, n, 0, 0, true};  // the whole axis: begins anywhere, so where it needs no cut at the seam
+  const bool all_see_some = std::all_of(intervals.begin(), intervals.end(), [](Interval i) { return i.length > 0; });
+  if (all_see_some && last->start < first->end()) {
+    hull.common_begin = last->start;
+    hull.common_end = first->end();
+  }
+  return hull;
+}
+
+Span span_within(const Piece& piece, Interval interval, int64_t n, bool modular) {
+  const int64_t size = piece.size, length = interval.length;
+  int64_t low = 0, high = 0;
+  if (!modular) {
+    const int64_t base = piece.first + piece.lap * n;
+    low = clamp_to(interval.start - base, 0, size);
+    high = clamp_to(interval.end() - base, 0, size);
+  } else if (length >= n) {  // first of all: as an arc a whole circle would have a seam at its start
+    high = size;
+  } else {
+    low = floor_mod(interval.start - piece.first, n);
+    const int64_t around = low + length - n;  // how much comes round to the piece's begin
+    high = around > 0 ? min_of(around, size) : min_of(low + length, size);
+    if (low >= size) low = 0, high = max_of(min_of(around, size), 0);
+  }
+  if (low == high || length == 0) return {};
+  return {static_cast<int32_t>(low), static_cast<int32_t>(high)};
+}
 
 void split_evenly(int64_t size, int64_t common_begin, int64_t common_end, int64_t far_extent,
                   std::vector<EqualPieces>& result) {

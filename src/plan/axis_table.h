@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "plan/plan.h"
@@ -30,6 +31,19 @@ struct AxisRequest {
 // Throws internal_error if starts or ends decrease, or an interval is longer than the axis or leaves it unwrapped;
 // unsupported if the table would have 2^31 runs or spans.
 AxisTable build_axis_table(AxisRequest request);
+
+// Un-reduced far tokens: the hull of a tile's intervals, and the part of it that every near token sees.
+struct Hull {
+  int64_t begin = 0, end = 0;
+  int64_t common_begin = 0, common_end = 0;
+  bool modular = false;  // clipped to one lap
+};
+
+// clips: a hull longer than the n far tokens is clipped to one lap.
+Hull hull_of(std::span<const Interval> intervals, int64_t n, bool clips);
+
+// Where an interval lies within a piece of a hull.
+Span span_within(const Piece& piece, Interval interval, int64_t n, bool modular);
 
 struct EqualPieces {
   int64_t size = 0, count = 0;

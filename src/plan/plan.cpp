@@ -2,6 +2,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "plan/arcs.h"
 #include "plan/axis_table.h"
 
 namespace nearfield::core {
@@ -133,7 +134,14 @@ Plan::Plan(const Pattern& pattern, const TileShape& shape, bool transposed, bool
     const AxisOptions options{shape.near[a], shape.far[a], transposed, keep_laps};
     axes_[a] = std::visit([&](const auto& rule) { return compile(rule, options); }, pattern.axes[a]);
   }
-  statistics_ = statistics_of(axes_, rank_);
+  if (pattern.has_arcs()) {
+    if (transposed || shape.near[0] != 1)
+      throw Error(Status::internal_error, "plan: tiles on the sphere are of queries of one latitude");
+    sphere_ = pattern.sphere;
+    statistics_ = arc_statistics(*sphere_, shape.near[1], shape.far[1]);
+  } else {
+    statistics_ = statistics_of(axes_, rank_);
+  }
 }
 
 size_t Plan::bytes() const {
@@ -201,7 +209,15 @@ class PieceCursor {
 
 }  // namespace
 
-void Plan::expand(const Tile& tile, std::vector<Step>& steps) const {
+int64_t Plan::visited_keys(const Tile& tile) const {
+  if (sphere_) return core::visited_keys(*sphere_, tile);
+  int64_t keys = 1;
+  for (int a = 0; a < rank_; ++a) keys *= tile.axes[a]->visited;
+  return keys;
+}
+
+void Plan::expand(const Tile& tile, StepList& steps) const {
+  if (sphere_) return expand_arcs(*sphere_, tile, shape_.far[1], steps);
   steps.clear();
   size_t count = 1;
   for (int a = 0; a < rank_; ++a) count *= static_cast<size_t>(tile.axes[a]->steps);

@@ -11,6 +11,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -90,6 +91,11 @@ struct Step {
   bool full = false;  // on every axis: nothing to mask
 };
 
+// A tile's steps, and on the sphere what their spans point to. Reused from tile to tile.
+struct StepList : std::vector<Step> {
+  std::vector<Span> arc_spans;
+};
+
 // For one (batch, head).
 struct PlanStatistics {
   int64_t tiles = 0;
@@ -107,6 +113,7 @@ class Plan {
  public:
   // keep_laps: do not clip a wrapped hull to one lap. A key may then come once per lap (every pair still exactly
   // once), and key + lap*n - query is the offset that a bias table needs (transposed: key - query - lap*n).
+  // With arcs tiles lie on one latitude (shape.near[0] is 1), and a plan can't be transposed.
   // Errors: invalid_argument for a rank, an extent or statistics out of range, unsupported for a plan beyond 2^31
   // runs or spans of an axis, internal_error for an axis rule whose starts or ends ever decrease.
   Plan(const Pattern& pattern, const TileShape& shape, bool transposed = false, bool keep_laps = false);
@@ -115,6 +122,8 @@ class Plan {
   const TileShape& shape() const { return shape_; }
   bool transposed() const { return transposed_; }
   bool keep_laps() const { return keep_laps_; }
+  // On the sphere: steps are of single circles of latitude.
+  bool has_arcs() const { return sphere_ != nullptr; }
   const PlanAxis& axis(int a) const { return axes_[a]; }
   const PlanStatistics& statistics() const { return statistics_; }
   size_t bytes() const;  // memory held by the tables
@@ -124,8 +133,10 @@ class Plan {
   // tile_count(). The tile points into this plan. Only the first rank() axes of tiles and steps are set.
   Tile tile(int64_t index) const;
   // Writes the tile's steps, last axis fastest. `steps` is the caller's own buffer, reused from tile to tile: nothing
-  // is allocated once it has held the largest tile's.
-  void expand(const Tile& tile, std::vector<Step>& steps) const;
+  // is allocated once it has held the largest tile's. On the sphere some memory is.
+  void expand(const Tile& tile, StepList& steps) const;
+  // Far tokens of the tile's steps.
+  int64_t visited_keys(const Tile& tile) const;
   // Pairs of one of the tile's steps that the pattern asks for.
   int64_t useful_pairs(const Tile& tile, const Step& step) const;
 
@@ -135,6 +146,7 @@ class Plan {
   bool transposed_ = false;
   bool keep_laps_ = false;
   PlanAxis axes_[kMaxGridRank];
+  std::shared_ptr<const Sphere> sphere_;  // null unless it has arcs
   PlanStatistics statistics_;
 };
 

@@ -81,7 +81,9 @@ class Shapes {
       axes_[a] = AxisView(pattern.axes[a], transposed);
       std::vector<Extents> longer;
       for (Extents shape : all_) {
-        for (const int64_t extent : axes_[a].extents(lanes / (shape[0] * shape[1] * shape[2]))) {
+        const bool on_one_line = pattern.has_arcs() && a == 0;
+        const int64_t left = on_one_line ? 1 : lanes / (shape[0] * shape[1] * shape[2]);
+        for (const int64_t extent : axes_[a].extents(left)) {
           shape[a] = extent;
           longer.push_back(shape);
           shape[a] = 1;

@@ -172,6 +172,33 @@ TEST(ApiDoc, WindowsAndCurves) {
   });
 }
 
+TEST(ApiDoc, Spheres) {
+  const auto sphere = [](auto change) {
+    nf_sphere pattern = nf_make_sphere(4, 6, 4, 6);
+    change(pattern);
+    return forward_along(pattern);
+  };
+  expect_documented({
+      {kInvalid, sphere([](nf_sphere& s) { s.query.latitudes = 4; })},
+      {kInvalid, sphere([](nf_sphere& s) { s.key.nlat = 1; })},
+      {kInvalid, sphere([](nf_sphere& s) { s.query.nlon = 0; })},
+      {kInvalid, sphere([](nf_sphere& s) { s.query.nlon = 8, s.key.nlon = 12; })},
+      {kInvalid, sphere([](nf_sphere& s) { s.query.nlat = 1; })},
+      {kInvalid, sphere([](nf_sphere& s) { s.has_cutoff = 1, s.cutoff = 0; })},
+      {kInvalid, sphere([](nf_sphere& s) { s.tolerance = -1; })},
+      {kInvalid, sphere([](nf_sphere& s) { s.is_global = 2; })},
+      {kInvalid, sphere([](nf_sphere& s) { s.query.nlon = s.key.nlon = 12; })},
+      {kInvalid, sphere([](nf_sphere& s) { s.key.nlon = 12; })},
+      {kInvalid,
+       [](Call& c) {
+         const nf_sphere pattern = nf_make_sphere(4, 6, 4, 6);
+         c.pattern = &pattern.pattern;
+         c.modifiers.bias = &c.bias;
+         return c.forward();
+       }},
+  });
+}
+
 TEST(ApiDoc, Tensors) {
   expect_documented({
       {kInvalid, forward_after([](Call& c) { c.q = nullptr; })},

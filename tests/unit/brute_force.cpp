@@ -1,8 +1,10 @@
 #include "brute_force.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "tape.h"
 
@@ -79,15 +81,22 @@ class Dense {
  public:
   Dense(const Problem& problem, const Tensors<Real>& tensors)
       : problem_(problem), shape_(problem.shape), tensors_(tensors), mask_(load(problem.modifiers.key_mask)) {
+    if (problem.pattern.sphere) {
+      measure_sphere();
+      return;
+    }
     for (int a = 0; a < problem.pattern.rank; ++a) {
-      std::visit(
-          [&](const auto& axis) {
-            extents_[a] = axis.kernel_size;
-            for (int64_t i = 0; i < axis.queries; ++i) {
-              for (const auto& offset : seen_from(axis, i)) offsets_[a].push_back(offset);
-            }
-          },
-          problem.pattern.axes[a]);
+      const auto take = [&](const auto& axis) {
+        extents_[a] = axis.kernel_size;
+        for (int64_t i = 0; i < axis.queries; ++i) {
+          for (const auto& offset : seen_from(axis, i)) offsets_[a].push_back(offset);
+        }
+      };
+      if (const auto* runs = std::get_if<core::RunsAxis>(&problem.pattern.axes[a])) {
+        take(*runs);
+      } else {
+        take(std::get<NeighborhoodAxis>(problem.pattern.axes[a]));
+      }
     }
     if (problem.pattern.order) measure_extents();
   }
@@ -112,9 +121,10 @@ class Dense {
   void add_keys(int64_t b, int64_t i, int64_t h, Real& total, std::vector<Real>& sums) const {
     const int64_t kv = h / (shape_.heads / shape_.heads_kv);
     const int64_t query = ((b * shape_.tokens() + i) * shape_.heads + h) * shape_.head_dim;
-    for (int64_t j = 0; j < shape_.tokens(); ++j) {
+    const int64_t keys = problem_.key_tokens();
+    for (int64_t j = 0; j < keys; ++j) {
       const std::optional<int64_t> bias = bias_index(i, j);
-      const int64_t token = b * shape_.tokens() + j;
+      const int64_t token = b * keys + j;
       if (!bias || (!mask_.empty() && mask_[at(token)] == 0)) continue;
       Real weight = 1;
       if (!tensors_.key_weights.empty()) weight = tensors_.key_weights[at(token)];
@@ -122,6 +132,7 @@ class Dense {
       const int64_t vector = token * shape_.heads_kv + kv;
       Real score = capped(dot(query, tensors_.key, vector * shape_.head_dim));
       if (!tensors_.bias.empty()) score = score + tensors_.bias[at(h * bias_entries() + *bias)];
+      if (!area_.empty()) weight = weight * Real(area_[at(j / problem_.key.sizes[2])]);
       add(weight * exp(score), tensors_.value, vector * shape_.head_dim_v, total, sums);
     }
     for (int64_t m = 0; m < shape_.additional; ++m) {
@@ -164,6 +175,8 @@ class Dense {
   // Row-major index of the pair's bias in a head's table; nothing if i does not see j on every axis.
   std::optional<int64_t> bias_index(int64_t i, int64_t j) const {
     int64_t index = 0, factor = 1;
+    if (problem_.pattern.sphere)
+      return on_sphere_[at(i * problem_.key_tokens() + j)] ? std::optional<int64_t>(0) : std::nullopt;
     if (problem_.pattern.order) {
       if (!seen_along_order(i, j)) return {};
       for (int a = shape_.rank - 1; a >= 0; --a) {
@@ -192,6 +205,33 @@ class Dense {
     return offsets_[0][at(order.position_of(i) * order.size() + order.position_of(j))].has_value();
   }
 
+  // "great-circle distance <= (1 + tolerance) theta_cutoff", by the chord between two points.
+  void measure_sphere() {
+    using core::SphereGrid;
+    const core::SphereGrids& grids = problem_.pattern.sphere->key.grids;
+    const auto points = [](const SphereGrid& grid) {
+      std::vector<std::array<long double, 3>> all;
+      for (const double theta : core::sphere_latitudes(grid.kind, grid.nlat).theta)
+        for (int64_t j = 0; j < grid.nlon; ++j) {
+          const long double phi =
+              2 * std::numbers::pi_v<long double> * static_cast<long double>(j) / static_cast<long double>(grid.nlon);
+          const long double t = theta;
+          all.push_back({std::sin(t) * std::cos(phi), std::sin(t) * std::sin(phi), std::cos(t)});
+        }
+      return all;
+    };
+    const long double limit = (1 + static_cast<long double>(grids.tolerance)) * grids.cutoff;
+    for (const auto& q : points(grids.query))
+      for (const auto& k : points(grids.key)) {
+        const long double chord = std::hypot(q[0] - k[0], q[1] - k[1], q[2] - k[2]);
+        const long double distance = 2 * std::asin(std::min(chord / 2, 1.0L));
+        on_sphere_.push_back(problem_.pattern.sphere->key.is_global || distance <= limit + 1e-13L);
+      }
+    const core::Latitudes rows = core::sphere_latitudes(grids.key.kind, grids.key.nlat);
+    for (const double weight : rows.weights)
+      area_.push_back(2 * std::numbers::pi_v<long double> * weight / static_cast<long double>(grids.key.nlon));
+  }
+
   // "a table over true grid offsets, e = the pattern's largest extent"
   void measure_extents() {
     std::fill_n(extents_, core::kMaxGridRank, 1);
@@ -213,6 +253,8 @@ class Dense {
   const core::Shape& shape_;
   const Tensors<Real>& tensors_;
   std::vector<long double> mask_;
+  std::vector<bool> on_sphere_;    // [query token][key token]
+  std::vector<long double> area_;  // [key latitude]: of a point
   int64_t extents_[core::kMaxGridRank] = {1, 1, 1};
   // [query token][key token] of each axis; along an order there is one, of its positions.
   std::vector<std::optional<int64_t>> offsets_[core::kMaxGridRank];

@@ -244,7 +244,7 @@ class Enumerator {
   std::vector<std::vector<KeyOffsets>> defined_;  // [axis][near token]
   int64_t tokens_ = 1;
   std::vector<uint8_t> pairs_;  // [near token][far token]: how often it came
-  std::vector<Step> steps_;
+  StepList steps_;
   PlanStatistics enumerated_;
 };
 

@@ -78,6 +78,12 @@ TEST(RandomProblem, ObeysRulesAndLimits) {
     ASSERT_LE(std::max(s.head_dim, s.head_dim_v), options.max_head_dim);
     ASSERT_EQ(s.heads % s.heads_kv, 0);
     ASSERT_EQ(problem.pattern.rank, problem.pattern.order ? 1 : s.rank);
+    if (problem.pattern.sphere) {
+      const SphereGrids& grids = problem.pattern.sphere->key.grids;
+      ASSERT_TRUE(s.grid[0] == grids.query.nlat && s.grid[1] == grids.query.nlon) << random.describe();
+      ASSERT_TRUE(problem.key.sizes[1] == grids.key.nlat && problem.key.sizes[2] == grids.key.nlon);
+      continue;
+    }
     for (int a = 0; a < problem.pattern.rank; ++a) {
       const int64_t length = length_of(problem, a);
       std::visit(
@@ -135,6 +141,15 @@ void note_layouts(Kinds& kinds, const Problem& problem) {
 void note_pattern(Kinds& kinds, const Problem& problem) {
   const auto& order = problem.pattern.order;
   if (order) note(kinds, true, concat("along ", order_name(order->key.kind)));
+  if (const auto& sphere = problem.pattern.sphere) {
+    const SphereGrids& grids = sphere->key.grids;
+    note(kinds, true, sphere->key.is_global ? "global sphere" : "sphere");
+    note(kinds, true, concat("latitudes ", sphere_grid_name(grids.query.kind)));
+    note(kinds, grids.query.nlon > grids.key.nlon, "up-sampling");
+    note(kinds, grids.query.nlon < grids.key.nlon, "down-sampling");
+    note(kinds, grids.query.kind != grids.key.kind, "two kinds of latitudes");
+    return;
+  }
   for (int a = 0; a < problem.pattern.rank; ++a) {
     if (const auto* runs = std::get_if<RunsAxis>(&problem.pattern.axes[a])) {
       note(kinds, true, order ? "runs along an order" : "runs of an axis");
@@ -153,7 +168,7 @@ void note_pattern(Kinds& kinds, const Problem& problem) {
   }
 }
 
-// Everything that the header promises does occur: each of the 46 kinds above and below.
+// Everything that the header promises does occur: each of the 55 kinds above and below.
 TEST(RandomProblem, IsVaried) {
   Kinds kinds;
   RandomProblemOptions options;
@@ -167,7 +182,7 @@ TEST(RandomProblem, IsVaried) {
   }
   std::string all;
   for (const std::string& kind : kinds) all += kind + "; ";
-  EXPECT_EQ(kinds.size(), 46u) << all;
+  EXPECT_EQ(kinds.size(), 55u) << all;
 }
 
 TEST(RandomProblem, NoticesStrayWrites) {

@@ -75,7 +75,9 @@ TEST(ReferenceRows, DkeyAndDvalueAreThoseOfTheWhole) {
     const Problem& problem = random.problem();
     DenseTensor dkey(problem.key), dvalue(problem.value);
     reference_backward(problem, random.backward_inputs(), {{}, dkey.view, dvalue.view, {}, {}, {}, {}});
-    for_rows(problem.shape, problem.shape.heads_kv, [&](int64_t batch, int64_t head, int64_t number, GridIndex token) {
+    Shape keys = problem.shape;
+    std::copy_n(problem.key.sizes + 1, keys.rank, keys.grid);
+    for_rows(keys, keys.heads_kv, [&](int64_t batch, int64_t head, int64_t number, GridIndex token) {
       const int rank = problem.shape.rank;
       const KeyGradientRow row = reference_key_gradient_row(problem, random.backward_inputs(), batch, head, number);
       EXPECT_TRUE(error_of(row.dkey, dkey.view, rank, batch, token, head) <= 1e-11) << random.describe();

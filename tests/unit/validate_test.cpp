@@ -47,6 +47,7 @@ TEST(Validate, TurnsAValidCallIntoAProblem) {
   const Pattern expected{2,
                          {NeighborhoodAxis{5, 5, 3, 1, 2, true, Boundary::clamp},
                           NeighborhoodAxis{6, 6, 5, 2, 1, false, Boundary::wrap}, NeighborhoodAxis{}},
+                         {},
                          {}};
   EXPECT_EQ(p.pattern, expected);
 
@@ -239,7 +240,7 @@ TEST(Validate, InputsNeedNoMemory) {
 // ---- the pattern ---------------------------------------------------------------------------------------------------
 
 TEST(Validate, PatternHead) {
-  expect_error(kAll, "pattern.kind=7: must be 1 (neighborhood), 2 (window) or 3 (curve)",
+  expect_error(kAll, "pattern.kind=7: must be 1 (neighborhood), 2 (window), 3 (curve) or 4 (sphere)",
                [](Call& c) { c.pattern.pattern.kind = 7; });
   expect_error(kAll, "pattern.rank=0: must be 1, 2 or 3", [](Call& c) { c.pattern.pattern.rank = 0; });
   expect_error(kAll, "pattern.rank=4: must be 1, 2 or 3", [](Call& c) { c.pattern.pattern.rank = 4; });

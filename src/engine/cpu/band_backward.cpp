@@ -201,7 +201,7 @@ class BandBackward : BandWalk<T> {
     if (wanted_.key) add(sums_.dkey, packed + slot.dkeys, ws_.key_stride, static_cast<T>(kLn2), own_.dkey_offsets);
     if (wanted_.value) add(sums_.dvalue, packed + slot.dvalues, ws_.value_stride, T{1}, own_.dvalue_offsets);
     if (!wanted_.key_weights) return;
-    T* target = sums_.dlog_weights + (heads.batch * problem_.shape.heads_kv + kv_head) * problem_.shape.tokens() +
+    T* target = sums_.dlog_weights + (heads.batch * problem_.shape.heads_kv + kv_head) * problem_.key_tokens() +
                 this->token_line(column, tag);
     for (int64_t p = 0; p < positions_; ++p) target[ws_.token_offsets[p]] += packed[slot.dlog_weights + p];
   }

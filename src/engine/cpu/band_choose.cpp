@@ -78,6 +78,7 @@ struct BandWork {
 
 template <class T>
 bool choose(const Problem& problem, CpuChoice& choice) {
+  if (problem.pattern.has_arcs()) return false;  // its windows differ from line to line
   const KernelTable<T>& kernels = kernels_of<T>(choice.isa);
   const CpuRates& rates = cpu_rates(choice.isa);
   TileShape shape;

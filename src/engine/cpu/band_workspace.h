@@ -115,8 +115,7 @@ struct BandWorkspace {
       : key_stride(round_up(problem.shape.head_dim, kernels.lanes)),
         value_stride(round_up(problem.shape.head_dim_v, kernels.lanes)),
         width(round_up(extent.longest, kernels.lanes)),
-        slot(extent.positions, key_stride, value_stride, kernels.lanes,
-             is_given(problem.modifiers.key_mask) || is_given(problem.modifiers.key_weights), wanted) {
+        slot(extent.positions, key_stride, value_stride, kernels.lanes, has_log_weights(problem), wanted) {
     const int64_t lanes = kernels.lanes, more = problem.shape.additional;
     row = extent.lines() * width + round_up(more, lanes);
     most_upcoming = 3 * extent.rows + 8 * extent.slots();  // all of a block

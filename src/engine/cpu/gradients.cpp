@@ -16,7 +16,7 @@ TensorView dense_like(const Problem& problem, void* data, DType dtype, int64_t c
   view.dtype = dtype;
   view.rank = shape.rank + 3;
   view.sizes[0] = shape.batch;
-  for (int a = 0; a < shape.rank; ++a) view.sizes[a + 1] = shape.grid[a];
+  for (int a = 0; a < shape.rank; ++a) view.sizes[a + 1] = problem.key.sizes[a + 1];
   view.sizes[shape.rank + 1] = shape.heads_kv;
   view.sizes[shape.rank + 2] = channels;
   int64_t stride = 1;
@@ -46,7 +46,7 @@ void for_each_row(const TensorView& tensor, int grid_rank, int64_t batch, int64_
 // Runs body(batch, outer) for every image and index of the first grid axis.
 template <class Body>
 void for_each_slab(const Problem& problem, Body body) {
-  const int64_t outer = problem.shape.grid[0];
+  const int64_t outer = problem.key.sizes[1];
   parallel_for(problem.threading, problem.shape.batch * outer, [&](int64_t i) { body(i / outer, i % outer); });
 }
 
@@ -86,7 +86,7 @@ void store_weights(const Problem& problem, const TensorView& target, const T* su
   const Shape& shape = problem.shape;
   const TensorView& weights = problem.modifiers.key_weights;
   const bool shared = target.strides[0] == 0;
-  const int64_t tokens = shape.tokens();
+  const int64_t tokens = problem.key_tokens();
   for (int64_t batch = 0; batch < (shared ? 1 : shape.batch); ++batch)
     for (int64_t token = 0; token < tokens; ++token) {
       double sum = 0;
@@ -125,7 +125,7 @@ template <class T>
 SharedGradients<T>::SharedGradients(Arena& arena, const Problem& problem, const GradientsWanted& wanted,
                                     int64_t bias_head) {
   const Shape& shape = problem.shape;
-  const int64_t rows = shape.batch * shape.tokens() * shape.heads_kv;
+  const int64_t rows = shape.batch * problem.key_tokens() * shape.heads_kv;
   const int64_t more = shape.batch * shape.heads_kv * shape.additional;
   constexpr DType kDType = sizeof(T) == 8 ? DType::float64 : DType::float32;
   const bool direct = problem.query.dtype == kDType;
@@ -152,7 +152,7 @@ void SharedGradients<T>::start(const Problem& problem, const Gradients& gradient
   direct(dvalue, gradients.value);
   if (dkey) fill_zero<T>(problem, dkey);
   if (dvalue) fill_zero<T>(problem, dvalue);
-  const int64_t rows = shape.batch * shape.tokens() * shape.heads_kv;
+  const int64_t rows = shape.batch * problem.key_tokens() * shape.heads_kv;
   const int64_t more = shape.batch * shape.heads_kv * shape.additional;
   if (dlog_weights != nullptr) std::fill_n(dlog_weights, rows, T{0});
   if (dadditional_keys != nullptr) std::fill_n(dadditional_keys, more * shape.head_dim, 0.0);

@@ -16,7 +16,7 @@ Placement row_major(const Problem& problem) {
   int64_t strides[kMaxGridRank] = {}, stride = 1;
   for (int a = problem.shape.rank - 1; a >= 0; --a) {
     strides[a] = stride;
-    stride *= problem.shape.grid[a];
+    stride *= problem.key.sizes[a + 1];
   }
   return Placement(problem.pattern, strides);
 }
@@ -41,12 +41,12 @@ SharedModifiers<T>::SharedModifiers(Arena& arena, const Problem& problem, bool w
     bias = arena.take<T>(shape.heads * bias_head + kOverrun);
     if (problem.pattern.order) cells = arena.take<int32_t>(shape.tokens());
   }
-  if (is_given(m.key_mask) || is_given(m.key_weights)) {
-    const bool shared = !is_given(m.key_mask) && m.key_weights.strides[0] == 0;
-    log_weights_batch = shared ? 0 : shape.tokens();
-    const int64_t images = shared ? 1 : shape.batch;
-    log_weights = arena.take<T>(images * shape.tokens());
-    if (wants_weights && is_given(m.key_weights)) weightless = arena.take<T>(images * shape.tokens());
+  if (has_log_weights(problem)) {
+    const bool shared = !is_given(m.key_mask) && (!is_given(m.key_weights) || m.key_weights.strides[0] == 0);
+    const int64_t keys = problem.key_tokens(), images = shared ? 1 : shape.batch;
+    log_weights_batch = shared ? 0 : keys;
+    log_weights = arena.take<T>(images * keys);
+    if (wants_weights && is_given(m.key_weights)) weightless = arena.take<T>(images * keys);
   }
 }
 
@@ -66,7 +66,7 @@ void SharedModifiers<T>::fill(const Problem& problem) {
   bool any_weightless = false;
   const int64_t images = log_weights_batch == 0 ? 1 : shape.batch;
   for (int64_t batch = 0; batch < images; ++batch) {
-    for (int64_t i = 0; i < shape.tokens(); ++i) {
+    for (int64_t i = 0; i < problem.key_tokens(); ++i) {
       const int64_t at = batch * log_weights_batch + i;
       log_weights[at] = 0;
       if (weightless != nullptr) weightless[at] = 0;
@@ -84,7 +84,20 @@ void SharedModifiers<T>::fill(const Problem& problem) {
       }
     }
   }
+  if (problem.pattern.sphere) add_latitudes(problem);
   if (!any_weightless) weightless = nullptr;
+}
+
+// The quadrature's weight of each key's latitude.
+template <class T>
+void SharedModifiers<T>::add_latitudes(const Problem& problem) {
+  const int64_t nlat = problem.key.sizes[1], nlon = problem.key.sizes[2];
+  const int64_t images = log_weights_batch == 0 ? 1 : problem.shape.batch;
+  for (int64_t row = 0; row < images * nlat; ++row) {
+    const double weight = problem.pattern.sphere->log_weights[static_cast<size_t>(row % nlat)] * kLog2e;
+    for (int64_t at = row * nlon; at < (row + 1) * nlon; ++at)
+      if (log_weights[at] != kMaskedScore<T>) log_weights[at] += static_cast<T>(weight);
+  }
 }
 
 template <class T>

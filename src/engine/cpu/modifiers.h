@@ -39,6 +39,7 @@ struct SharedModifiers {
 
  private:
   void fill_cells(const TokenOrder& order);
+  void add_latitudes(const Problem& problem);
 };
 
 // The element of a tensor (first, ...) at row-major `index` of its dimensions below the first.
@@ -46,5 +47,9 @@ int64_t element_of(const TensorView& tensor, int64_t first, int64_t index);
 
 // Views have a rank where they are given, even if their memory is not known (explain).
 inline bool is_given(const TensorView& view) { return view.rank > 0; }
+// By a mask, by weights, or by the pattern.
+inline bool has_log_weights(const Problem& problem) {
+  return is_given(problem.modifiers.key_mask) || is_given(problem.modifiers.key_weights) || problem.pattern.sphere;
+}
 
 }  // namespace nearfield::core

@@ -34,7 +34,7 @@ class TileBackward : TileWalk<T> {
     for (int64_t member = 0; member < group; ++member)
       for (int64_t index = first_tile; index < end_tile; ++index) {
         const Tile tile = plan_.tile(index);
-        plan_.expand(tile, steps_);
+        this->expand(tile);
         upcoming_ = 0;
         if (const auto next = this->next_tile(tile, index, end_tile))
           foresee(*next, batch, kv_head, kv_head * group + member);
@@ -45,7 +45,7 @@ class TileBackward : TileWalk<T> {
 
  private:
   using TileWalk<T>::problem_, TileWalk<T>::modifiers_, TileWalk<T>::plan_, TileWalk<T>::kernels_, TileWalk<T>::ws_,
-      TileWalk<T>::steps_, TileWalk<T>::upcoming_;
+      TileWalk<T>::bundles_, TileWalk<T>::upcoming_;
 
   // Where the task's sums over its queries begin.
   void start(int64_t batch, int64_t kv_head, const Turnstile::Turn& turn) {
@@ -96,18 +96,19 @@ class TileBackward : TileWalk<T> {
     const HeadView key(problem_.key, problem_.pattern, batch, kv_head),
         value(problem_.value, problem_.pattern, batch, kv_head);
     if (wanted_.scores() && has_few_keys()) sum_terms(tile, key, value, batch, kv_head, head);
-    for (size_t s = 0; s < steps_.size(); ++s) {
-      const Step& step = steps_[s];
-      TileGradients<T> work = gradients_of(this->step_of(tile, step, key, value, batch, head));
+    for (size_t s = 0; s < bundles_.size(); ++s) {
+      const Bundle bundle = bundles_[s];
+      TileGradients<T> work = gradients_of(this->step_of(tile, bundle, key, value, batch, head));
       this->share_upcoming(s, work.step);
-      point_at_gradients(tile, step, batch, kv_head, work);
-      const bool apart = !step.full && !(clean && kernels_.all_finite(ws_.keys, work.step.count, shape.head_dim) &&
-                                         kernels_.all_finite(ws_.values, work.step.count, shape.head_dim_v));
+      point_at_gradients(tile, bundle, batch, kv_head, work);
+      const bool apart =
+          work.step.visible != nullptr && !(clean && kernels_.all_finite(ws_.keys, work.step.count, shape.head_dim) &&
+                                            kernels_.all_finite(ws_.values, work.step.count, shape.head_dim_v));
       if (apart) {
-        run_one_by_one(work, queries, [&] { keep(tile, step, batch, kv_head, member, work); });
+        run_one_by_one(work, queries, [&] { keep(tile, bundle, batch, kv_head, member, work); });
       } else {
         kernels_.tile_gradients(work);
-        keep(tile, step, batch, kv_head, member, work);
+        keep(tile, bundle, batch, kv_head, member, work);
       }
     }
     const int64_t together = own_.adds_in_turn && own_.additional_rows > 0 ? own_.additional_rows : kStepKeys;
@@ -125,14 +126,14 @@ class TileBackward : TileWalk<T> {
   // With few keys a weight may be near 1, and P dP - P D a small difference: D from an out that was rounded to 16 bits
   // would be felt. With many it is not, and a second pass would cost.
   bool has_few_keys() const {
-    return problem_.query.dtype != accumulator_of(problem_.query.dtype) && steps_.size() <= 2;
+    return problem_.query.dtype != accumulator_of(problem_.query.dtype) && bundles_.size() <= 2;
   }
   void sum_terms(const Tile& tile, const HeadView& key, const HeadView& value, int64_t batch, int64_t kv_head,
                  int64_t head) {
     std::fill_n(own_.terms, kernels_.tile_queries, T{0});
-    for (const Step& step : steps_) {
-      TileGradients<T> work = gradients_of(this->step_of(tile, step, key, value, batch, head));
-      point_at_gradients(tile, step, batch, kv_head, work);
+    for (const Bundle bundle : bundles_) {
+      TileGradients<T> work = gradients_of(this->step_of(tile, bundle, key, value, batch, head));
+      point_at_gradients(tile, bundle, batch, kv_head, work);
       kernels_.tile_terms(work, own_.terms);
     }
     for (int64_t first = 0; first < problem_.shape.additional; first += kStepKeys)
@@ -189,10 +190,10 @@ class TileBackward : TileWalk<T> {
   }
 
   // The step's rows of the gradients. Those of absent keys go nowhere.
-  void point_at_gradients(const Tile& tile, const Step& step, int64_t batch, int64_t kv_head, TileGradients<T>& work) {
+  void point_at_gradients(const Tile& tile, Bundle bundle, int64_t batch, int64_t kv_head, TileGradients<T>& work) {
     const int64_t count = work.step.count;
     if (modifiers_.weightless != nullptr) {
-      this->step_offsets(tile, step, modifiers_.tokens);
+      this->bundle_offsets(tile, bundle, modifiers_.tokens);
       const T* weightless = modifiers_.weightless_of(batch);
       for (int64_t i = 0; i < count; ++i) own_.weightless[i] = weightless[ws_.offsets[i]];
       work.weightless = own_.weightless;
@@ -200,7 +201,7 @@ class TileBackward : TileWalk<T> {
     auto* sink = reinterpret_cast<std::byte*>(own_.sink);
     const auto point = [&](const TensorView& sums, std::byte** rows) {
       const HeadView head(sums, problem_.pattern, batch, kv_head);
-      this->step_offsets(tile, step, head.placement);
+      this->bundle_offsets(tile, bundle, head.placement);
       for (int64_t i = 0; i < count; ++i) {
         const bool is_absent = (work.step.log_weights != nullptr && work.step.log_weights[i] == kMaskedScore<T>) ||
                                (work.weightless != nullptr && work.weightless[i] != 0);
@@ -268,7 +269,7 @@ class TileBackward : TileWalk<T> {
   }
 
   // What the kernel has summed per key or pair, and not added itself.
-  void keep(const Tile& tile, const Step& step, int64_t batch, int64_t kv_head, int64_t member,
+  void keep(const Tile& tile, Bundle bundle, int64_t batch, int64_t kv_head, int64_t member,
             const TileGradients<T>& work) {
     if (work.dbias != nullptr) {
       double* kept = task_bias_ + member * modifiers_.bias_head;
@@ -277,8 +278,8 @@ class TileBackward : TileWalk<T> {
         kept[ws_.bias_index[i]] += static_cast<double>(work.dbias[i]);
     }
     if (work.dlog_weights == nullptr) return;
-    const int64_t count = this->step_offsets(tile, step, modifiers_.tokens);
-    T* target = sums_.dlog_weights + (batch * problem_.shape.heads_kv + kv_head) * problem_.shape.tokens();
+    const int64_t count = this->bundle_offsets(tile, bundle, modifiers_.tokens);
+    T* target = sums_.dlog_weights + (batch * problem_.shape.heads_kv + kv_head) * problem_.key_tokens();
     for (int64_t i = 0; i < count; ++i)
       if (work.step.log_weights[i] != kMaskedScore<T>) target[ws_.offsets[i]] += work.dlog_weights[i];
   }

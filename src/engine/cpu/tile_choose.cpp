@@ -12,10 +12,7 @@ namespace nearfield::core {
 std::vector<double> tile_costs(const Plan& plan) {
   std::vector<double> costs(static_cast<size_t>(plan.tile_count()));
   for (int64_t i = 0; i < plan.tile_count(); ++i) {
-    const Tile tile = plan.tile(i);
-    double keys = 1;
-    for (int a = 0; a < plan.rank(); ++a) keys *= static_cast<double>(tile.axes[a]->visited);
-    costs[static_cast<size_t>(i)] = keys + 1;
+    costs[static_cast<size_t>(i)] = static_cast<double>(plan.visited_keys(plan.tile(i))) + 1;
   }
   return costs;
 }

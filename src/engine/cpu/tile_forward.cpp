@@ -20,7 +20,7 @@ class TileForward : TileWalk<T> {
     const HeadView query(problem_.query, problem_.pattern, batch, head);
     for (int64_t index = first_tile; index < end_tile; ++index) {
       const Tile tile = plan_.tile(index);
-      plan_.expand(tile, steps_);
+      this->expand(tile);
       const int64_t queries = this->load_tile(query, tile, static_cast<T>(problem_.scale * kLog2e), ws_.key_stride,
                                               ws_.query_rows, ws_.query);
       upcoming_ = 0;
@@ -32,7 +32,7 @@ class TileForward : TileWalk<T> {
   }
 
  private:
-  using TileWalk<T>::problem_, TileWalk<T>::plan_, TileWalk<T>::kernels_, TileWalk<T>::ws_, TileWalk<T>::steps_,
+  using TileWalk<T>::problem_, TileWalk<T>::plan_, TileWalk<T>::kernels_, TileWalk<T>::ws_, TileWalk<T>::bundles_,
       TileWalk<T>::upcoming_;
 
   bool attend(const Tile& tile, int64_t batch, int64_t head, int64_t queries, int64_t only, T* out, T* logsumexp) {
@@ -43,9 +43,8 @@ class TileForward : TileWalk<T> {
     std::fill_n(ws_.maximum, lanes, kMaskedScore<T>);
     std::fill_n(ws_.sum, lanes, T{0});
     std::fill_n(ws_.accumulator, dv * lanes, T{0});
-    for (size_t s = 0; s < steps_.size(); ++s) {
-      const Step& step = steps_[s];
-      TileStep<T> work = this->step_of(tile, step, key, value, batch, head);
+    for (size_t s = 0; s < bundles_.size(); ++s) {
+      TileStep<T> work = this->step_of(tile, bundles_[s], key, value, batch, head);
       this->share_upcoming(s, work);
       if (only >= 0) this->hide_from(only, work);
       kernels_.tile_step(work);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "engine/cpu/driver.h"
@@ -20,6 +21,9 @@ namespace nearfield::core {
 inline constexpr int64_t kStepKeys = 60;
 // Rows that a tile fetches for the one after it, at most.
 inline constexpr int64_t kMostUpcomingRows = 512;
+
+// Steps that go through the kernel together.
+using Bundle = std::span<const Step>;
 
 template <class T>
 struct TileWorkspace {
@@ -118,9 +122,9 @@ class TileWalk {
     return queries;
   }
 
-  // Its part of what is upcoming to step s of the tile.
+  // Its part of what is upcoming to bundle s of the tile.
   void share_upcoming(size_t s, TileStep<T>& step) const {
-    const auto at = static_cast<int64_t>(s), steps = static_cast<int64_t>(steps_.size());
+    const auto at = static_cast<int64_t>(s), steps = static_cast<int64_t>(bundles_.size());
     step.upcoming = ws_.upcoming + upcoming_ * at / steps;
     step.upcoming_count = upcoming_ * (at + 1) / steps - upcoming_ * at / steps;
   }
@@ -133,14 +137,18 @@ class TileWalk {
     return NextTile(*tile.tables[0], tile.axes[0], *next.axes[0], tile.residue[0], plan_.axis(0).dilation);
   }
 
-  // Memory offsets of the step's keys.
-  int64_t step_offsets(const Tile& tile, const Step& step, const Placement& placement) {
-    int64_t first[kMaxGridRank] = {}, size[kMaxGridRank] = {};
-    for (int a = 0; a < plan_.rank(); ++a) {
-      first[a] = step.pieces[a].first;
-      size[a] = step.pieces[a].size;
+  // Memory offsets of a bundle's keys; returns how many there are.
+  int64_t bundle_offsets(const Tile& tile, Bundle bundle, const Placement& placement) {
+    int64_t count = 0;
+    for (const Step& step : bundle) {
+      int64_t first[kMaxGridRank] = {}, size[kMaxGridRank] = {};
+      for (int a = 0; a < plan_.rank(); ++a) {
+        first[a] = step.pieces[a].first;
+        size[a] = step.pieces[a].size;
+      }
+      count += box_offsets(plan_, tile, first, size, placement, ws_.offsets + count);
     }
-    return box_offsets(plan_, tile, first, size, placement, ws_.offsets);
+    return count;
   }
 
   // Pointers to `count` rows at ws_.offsets: into the caller's memory, or, converted, into `packed`.
@@ -155,17 +163,17 @@ class TileWalk {
     }
   }
 
-  // One step's keys and values and what hides or modifies them, ready for the kernel.
-  TileStep<T> step_of(const Tile& tile, const Step& step, const HeadView& key, const HeadView& value, int64_t batch,
+  // A bundle's keys and values and what hides or modifies them, ready for the kernel.
+  TileStep<T> step_of(const Tile& tile, Bundle bundle, const HeadView& key, const HeadView& value, int64_t batch,
                       int64_t head) {
-    const int64_t count = point_at_keys(tile, step, key, value);
+    const int64_t count = point_at_keys(tile, bundle, key, value);
     TileStep<T> result = empty_step(count);
-    if (!step.full) {
-      mark_visible(tile, step);
+    if (std::any_of(bundle.begin(), bundle.end(), [](const Step& step) { return !step.full; })) {
+      for_each_step(bundle, [&](const Step& step, int64_t first) { mark_visible(tile, step, ws_.visible + first); });
       result.visible = ws_.visible;
     }
     if (modifiers_.log_weights != nullptr) {
-      step_offsets(tile, step, modifiers_.tokens);
+      bundle_offsets(tile, bundle, modifiers_.tokens);
       const T* weights = modifiers_.log_weights_of(batch);
       for (int64_t i = 0; i < count; ++i) {
         ws_.log_weights[i] = weights[ws_.offsets[i]];
@@ -174,7 +182,9 @@ class TileWalk {
       result.log_weights = ws_.log_weights;
     }
     if (modifiers_.bias != nullptr) {
-      index_bias(tile, step);
+      for_each_step(bundle, [&](const Step& step, int64_t first) {
+        index_bias(tile, step, ws_.bias_index + first * kernels_.tile_queries);
+      });
       const T* table = modifiers_.bias + head * modifiers_.bias_head;
       for (int64_t i = 0; i < count * kernels_.tile_queries; ++i) ws_.bias[i] = table[ws_.bias_index[i]];
       result.bias = ws_.bias;
@@ -182,23 +192,57 @@ class TileWalk {
     return result;
   }
 
-  // ws_.keys and ws_.values at the rows of the step's keys; returns how many there are.
-  int64_t point_at_keys(const Tile& tile, const Step& step, const HeadView& key, const HeadView& value) {
+  // ws_.keys and ws_.values at the rows of the bundle's keys; returns how many there are.
+  int64_t point_at_keys(const Tile& tile, Bundle bundle, const HeadView& key, const HeadView& value) {
     const Shape& shape = problem_.shape;
     if (ring_.slots() > 0) {
       const int64_t residue = tile.residue[0], dilation = plan_.axis(0).dilation;
       const auto at = [&](const Placement& placement) {
         return [&placement, residue, dilation](int64_t x) { return placement.along(locate(x, residue, dilation)); };
       };
-      ring_.point(key, value, kernels_, residue, step.pieces[0].first, step.pieces[0].size, at(key.placement),
-                  at(value.placement), ws_.offsets, ws_.keys, ws_.values);
-      return step.pieces[0].size;
+      return for_each_step(bundle, [&](const Step& step, int64_t first) {
+        ring_.point(key, value, kernels_, residue, step.pieces[0].first, step.pieces[0].size, at(key.placement),
+                    at(value.placement), ws_.offsets, ws_.keys + first, ws_.values + first);
+      });
     }
-    const int64_t count = step_offsets(tile, step, key.placement);
+    const int64_t count = bundle_offsets(tile, bundle, key.placement);
     point_at_rows(problem_.key, key.data, count, shape.head_dim, ws_.packed_keys, ws_.key_stride, ws_.keys);
-    step_offsets(tile, step, value.placement);
+    bundle_offsets(tile, bundle, value.placement);
     point_at_rows(problem_.value, value.data, count, shape.head_dim_v, ws_.packed_values, ws_.value_stride, ws_.values);
     return count;
+  }
+
+  // Calls visit(step, first of its keys); returns how many keys there are.
+  template <class Visit>
+  int64_t for_each_step(Bundle bundle, Visit visit) const {
+    int64_t first = 0;
+    for (const Step& step : bundle) {
+      visit(step, first);
+      int64_t keys = 1;
+      for (int a = 0; a < plan_.rank(); ++a) keys *= step.pieces[a].size;
+      first += keys;
+    }
+    return first;
+  }
+
+  // A step is a call of the kernel; on the sphere, where each circle of latitude has steps of its own, as many as fill
+  // one. (Elsewhere they are full enough, and two might hold the same key, on two laps: gradients would collide.)
+  void expand(const Tile& tile) {
+    plan_.expand(tile, steps_);
+    bundles_.clear();
+    int64_t in_last = kStepKeys;
+    size_t first = 0;
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      int64_t keys = 1;
+      for (int a = 0; a < plan_.rank(); ++a) keys *= steps_[i].pieces[a].size;
+      if (!plan_.has_arcs() || in_last + keys > kStepKeys) {
+        in_last = 0;
+        first = i;
+        bundles_.emplace_back();
+      }
+      in_last += keys;
+      bundles_.back() = Bundle(steps_).subspan(first, i + 1 - first);
+    }
   }
 
   // Additional keys [first, first + at most kStepKeys).
@@ -246,9 +290,9 @@ class TileWalk {
   }
 
   // visible[key]: the queries of the tile that see it. Spans factorise, so bits are made per axis and combined.
-  void mark_visible(const Tile& tile, const Step& step) {
+  void mark_visible(const Tile& tile, const Step& step, uint32_t* visible) {
     int64_t count = 1;
-    ws_.visible[0] = ~uint32_t{0};
+    visible[0] = ~uint32_t{0};
     int64_t all = 1;
     for (int a = 0; a < plan_.rank(); ++a) all *= tile.size(a);
     int64_t inner = all;  // queries that share their coordinates on this axis and all before it
@@ -269,19 +313,19 @@ class TileWalk {
       }
       for (int64_t y = 1; y < keys; ++y) bits[y] ^= bits[y - 1];
       for (int64_t i = count - 1; i >= 0; --i)
-        for (int64_t y = keys - 1; y >= 0; --y) ws_.visible[i * keys + y] = ws_.visible[i] & bits[y];
+        for (int64_t y = keys - 1; y >= 0; --y) visible[i * keys + y] = visible[i] & bits[y];
       count *= keys;
     }
   }
 
   // bias_index[key][query]: the pair's entry in a head's table. Pairs outside of the window get some entry.
-  void index_bias(const Tile& tile, const Step& step) {
-    if (modifiers_.cells != nullptr) return index_bias_along(tile, step);
+  void index_bias(const Tile& tile, const Step& step, int32_t* index) {
+    if (modifiers_.cells != nullptr) return index_bias_along(tile, step, index);
     const int64_t lanes = kernels_.tile_queries;
     int64_t all = 1, count = 1;
     for (int a = 0; a < plan_.rank(); ++a) all *= tile.size(a);
     int64_t inner = all;  // queries that share their coordinate on this axis
-    std::fill_n(ws_.bias_index, lanes, 0);
+    std::fill_n(index, lanes, 0);
     for (int a = 0; a < plan_.rank(); ++a) {
       const Piece& piece = step.pieces[a];
       const int64_t queries = tile.size(a), center = modifiers_.bias_center[a];
@@ -297,19 +341,19 @@ class TileWalk {
       for (int64_t i = count - 1; i >= 0; --i)
         for (int64_t y = piece.size - 1; y >= 0; --y)
           for (int64_t t = 0; t < lanes; ++t)
-            ws_.bias_index[(i * piece.size + y) * lanes + t] = ws_.bias_index[i * lanes + t] + axis[y * lanes + t];
+            index[(i * piece.size + y) * lanes + t] = index[i * lanes + t] + axis[y * lanes + t];
       count *= piece.size;
     }
   }
 
   // The same along an order: an entry is what a key's cell is beyond a query's.
-  void index_bias_along(const Tile& tile, const Step& step) {
+  void index_bias_along(const Tile& tile, const Step& step, int32_t* index) {
     const int64_t lanes = kernels_.tile_queries, dilation = plan_.axis(0).dilation, residue = tile.residue[0];
     const auto cell = [&](int64_t x) { return modifiers_.cells[locate(x, residue, dilation)]; };
     for (int64_t t = 0; t < lanes; ++t) {
       const int64_t query = cell(tile.begin(0) + (t < tile.size(0) ? t : 0)) - modifiers_.bias_middle;
       for (int64_t y = 0; y < step.pieces[0].size; ++y)
-        ws_.bias_index[y * lanes + t] =
+        index[y * lanes + t] =
             static_cast<int32_t>(clamp_to(cell(step.pieces[0].first + y) - query, 0, modifiers_.bias_head - 1));
     }
   }
@@ -322,7 +366,8 @@ class TileWalk {
   Arena arena_;
   TileWorkspace<T> ws_;
   KeyRing<T> ring_;
-  std::vector<Step> steps_;
+  StepList steps_;
+  std::vector<Bundle> bundles_;
   int64_t upcoming_ = 0;  // entries of ws_.upcoming, fetched along the tile's steps
 };
 

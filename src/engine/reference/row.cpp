@@ -45,9 +45,25 @@ std::vector<SeenKey> keys_along_order(const Problem& problem, const GridIndex& t
   return keys;
 }
 
+// "D(i) met with one latitude circle is ONE symmetric longitude arc", for each circle that is within reach.
+std::vector<SeenKey> keys_on_arcs(const Sphere& sphere, const GridIndex& token) {
+  std::vector<SeenKey> keys;
+  const Interval circles = sphere.reach.keys_of(token[0]);
+  for (int64_t latitude = circles.start; latitude < circles.end(); ++latitude) {
+    const Interval arc = sphere.reach.arc().keys_of(sphere.reach.half_width(token[0], latitude), token[1]);
+    for (int64_t y = arc.start; y < arc.end(); ++y) {
+      SeenKey key;
+      key.token = {latitude, floor_mod(y, sphere.reach.arc().keys), 0};
+      keys.push_back(key);
+    }
+  }
+  return keys;
+}
+
 // "N(i) is the Cartesian product over the axes."
 std::vector<SeenKey> keys_on_grid(const Problem& problem, const GridIndex& token) {
   if (problem.pattern.order) return keys_along_order(problem, token);
+  if (problem.pattern.has_arcs()) return keys_on_arcs(*problem.pattern.sphere, token);
   std::vector<AxisKey> axes[kMaxGridRank];
   for (int a = 0; a < kMaxGridRank; ++a) {
     if (a < problem.shape.rank) {
@@ -81,6 +97,8 @@ std::vector<SeenKey> seen_keys(const Problem& problem, int64_t batch, const Grid
   std::vector<SeenKey> keys;
   for (SeenKey& key : keys_on_grid(problem, token)) {
     if (is_masked(problem, batch, key)) continue;
+    if (const auto& sphere = problem.pattern.sphere)
+      key.log_density = sphere->log_weights[static_cast<size_t>(key.token[0])];
     if (weights) {
       key.weight =
           load_double(weights.at(grid_element(weights, problem.shape.rank, batch, key.token, 0)), weights.dtype);
@@ -123,7 +141,7 @@ void softmax(AttentionRow& row) {
   row.is_empty = true;
   for (const SeenKey& key : row.keys) {
     if (key.weight == 0) continue;
-    const double logit = key.score + std::log(key.weight);
+    const double logit = key.score + key.log_density + std::log(key.weight);
     maximum = std::fmax(maximum, logit);
     if (logit != -kInfinity) row.is_empty = false;
   }
@@ -132,12 +150,12 @@ void softmax(AttentionRow& row) {
 
   double sum = 0;
   for (const SeenKey& key : row.keys) {
-    if (key.weight != 0) sum += std::exp(key.score + std::log(key.weight) - maximum);
+    if (key.weight != 0) sum += std::exp(key.score + key.log_density + std::log(key.weight) - maximum);
   }
   row.logsumexp = maximum + std::log(sum);
   for (SeenKey& key : row.keys) {
-    key.probability_per_weight = std::exp(key.score - maximum) / sum;
-    if (key.weight != 0) key.probability = std::exp(key.score + std::log(key.weight) - maximum) / sum;
+    key.probability_per_weight = std::exp(key.score + key.log_density - maximum) / sum;
+    if (key.weight != 0) key.probability = std::exp(key.score + key.log_density + std::log(key.weight) - maximum) / sum;
   }
 }
 
@@ -164,6 +182,15 @@ GridIndex token_at(const Shape& shape, int64_t index) {
   for (int a = kMaxGridRank - 1; a >= 0; --a) {
     token[a] = index % shape.grid[a];
     index /= shape.grid[a];
+  }
+  return token;
+}
+
+GridIndex key_at(const Problem& problem, int64_t index) {
+  GridIndex token{};
+  for (int a = problem.shape.rank - 1; a >= 0; --a) {
+    token[static_cast<size_t>(a)] = index % problem.key.sizes[a + 1];
+    index /= problem.key.sizes[a + 1];
   }
   return token;
 }

@@ -22,6 +22,7 @@ struct SeenKey {
   GridIndex token{};   // on the grid; of an additional key, token[0] is its number
   GridIndex offset{};  // in-class key - query per axis, un-reduced across a seam; along an order of the grid's tokens
   double weight = 1;   // w_j; 0 takes no part in the softmax, but has a gradient of its own
+  double log_density = 0;  // ln of the pattern's own weight of the key: on the sphere its share of the area
   double score = 0;
   double cap_slope = 1;               // d softcap(x) / dx = 1 - t_ij^2
   double probability = 0;             // P_ij
@@ -40,6 +41,8 @@ AttentionRow attention_row(const Problem& problem, int64_t batch, int64_t head, 
 
 // Token number `index` of the grid, last axis fastest.
 GridIndex token_at(const Shape& shape, int64_t index);
+// The same on the grid of keys.
+GridIndex key_at(const Problem& problem, int64_t index);
 
 // Elements from `tensor`'s data to the first channel of a (batch, *grid, heads, channels) tensor's vector; also for
 // (batch, *grid, heads) and, with head 0, for (batch, *grid).

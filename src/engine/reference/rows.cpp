@@ -65,14 +65,15 @@ struct KeyTerms {
 };
 
 KeyTerms key_terms(const Problem& problem, const std::vector<double>& query, const std::vector<double>& dout, double D,
-                   double logsumexp, const std::vector<double>& key, const std::vector<double>& value) {
+                   double logsumexp, const std::vector<double>& key, const std::vector<double>& value,
+                   double log_density) {
   double score = problem.scale * dot(query, key), cap_slope = 1;
   if (const double cap = problem.modifiers.softcap; cap != 0) {
     const double t = std::tanh(score / cap);
     score = cap * t;
     cap_slope = 1 - t * t;
   }
-  const double probability = std::exp(score - logsumexp);
+  const double probability = std::exp(score + log_density - logsumexp);
   return {probability, probability * (dot(dout, value) - D) * cap_slope};
 }
 
@@ -85,6 +86,16 @@ std::vector<GridIndex> queries_that_see(const Problem& problem, const GridIndex&
     std::vector<GridIndex> seeing;
     for (int64_t x = 0; x < order->size(); ++x)
       if (axis_sees(problem.pattern.axes[0], x, y)) seeing.push_back(token_at(shape, order->token_at(x)));
+    return seeing;
+  }
+  if (problem.pattern.has_arcs()) {
+    const SphereReach& reach = problem.pattern.sphere->reach;
+    std::vector<GridIndex> seeing;
+    for (int64_t i = 0; i < shape.tokens(); ++i) {
+      const GridIndex query = token_at(shape, i);
+      const Interval arc = reach.arc().keys_of(reach.half_width(query[0], key[0]), query[1]);
+      if (floor_mod(key[1] - arc.start, reach.arc().keys) < arc.length) seeing.push_back(query);
+    }
     return seeing;
   }
   std::vector<GridIndex> queries = {GridIndex{}};
@@ -134,10 +145,12 @@ KeyGradientRow reference_key_gradient_row(const Problem& problem, const Backward
   others.softcap = 0;
   if (others.any()) unsupported("modifiers: single rows of dkey and dvalue know softcap only");
   const Shape& shape = problem.shape;
-  const GridIndex token = token_at(shape, key_token);
+  const GridIndex token = key_at(problem, key_token);
   const std::vector<double> key = load(problem, problem.key, batch, token, kv_head, shape.head_dim);
   const std::vector<double> value = load(problem, problem.value, batch, token, kv_head, shape.head_dim_v);
   KeyGradientRow row = {std::vector<double>(key.size(), 0.0), std::vector<double>(value.size(), 0.0)};
+  const auto& sphere = problem.pattern.sphere;
+  const double log_density = sphere ? sphere->log_weights[static_cast<size_t>(token[0])] : 0;
   const std::vector<GridIndex> queries = queries_that_see(problem, token);
   for (int64_t head = 0; head < shape.heads; ++head) {
     if (shape.kv_head(head) != kv_head) continue;
@@ -147,7 +160,7 @@ KeyGradientRow reference_key_gradient_row(const Problem& problem, const Backward
       double D = dot(dout, load(problem, inputs.out, batch, i, head, shape.head_dim_v));
       if (inputs.dlogsumexp) D -= load_scalar(problem, inputs.dlogsumexp, batch, i, head);
       const double logsumexp = load_scalar(problem, inputs.logsumexp, batch, i, head);
-      const KeyTerms terms = key_terms(problem, query, dout, D, logsumexp, key, value);
+      const KeyTerms terms = key_terms(problem, query, dout, D, logsumexp, key, value, log_density);
       add_scaled(row.dkey, problem.scale * terms.u, query);
       add_scaled(row.dvalue, terms.probability, dout);
     }

@@ -70,27 +70,26 @@ typedef struct nf_window {
 
 /* Walks through all tokens of a grid, along which a pattern may be laid. */
 typedef enum nf_order {
-  NF_HILBERT = 1,    /* the generalised Hilbert curve, for any sizes: adjacent positions are adjacent tokens, but for few
-                      * steps on grids of odd sizes */
-  NF_MORTON = 2,     /* Z-order: by the interleaved bits of the coordinates */
+  NF_HILBERT = 1, /* the generalised Hilbert curve, for any sizes: adjacent positions are adjacent tokens, but for few
+                   * steps on grids of odd sizes */
+  NF_MORTON = 2,  /* Z-order: by the interleaved bits of the coordinates */
   NF_SERPENTINE = 3, /* lines to and fro, planes too */
   NF_ROW_MAJOR = 4
 } nf_order;
 
 typedef enum nf_curve_form {
-  NF_CURVE_WINDOW = 1,      /* runs of `size` positions: a query sees its own run (Hilbert window attention) */
-  NF_CURVE_SLIDE = 2,       /* positions at most floor(size / 2) away, cut at the curve's ends (Hilbert slide attention) */
+  NF_CURVE_WINDOW = 1, /* runs of `size` positions: a query sees its own run (Hilbert window attention) */
+  NF_CURVE_SLIDE = 2,  /* positions at most floor(size / 2) away, cut at the curve's ends (Hilbert slide attention) */
   NF_CURVE_NEIGHBORHOOD = 3 /* the `size` positions around it, shifted to stay on the curve (neighborhood attention) */
 } nf_curve_form;
 
-/* A pattern along an order of the grid's tokens ("Hilbert-Guided Block-Sparse Local Attention"). All tensors stay as they
- * are: the order says which token is at a position. A bias table has 2*e-1 entries for each axis of the grid, where
- * nf_bias_extents says e, for the pair's true offset key - query + e - 1.
- * Dilation d splits the positions into d residue classes that don't see each other. Causal: only keys up to the query's
- * own position; a slide then is the last 2*floor(size/2)+1 of them, a neighborhood the last `size`.
- * Rules: size >= 1 (beyond the grid it is all of it); 0 <= shift < size for a window, else 0; 1 <= stride <= size for a
- * slide or neighborhood (groups of queries share a window, as in nf_neighborhood), 1 for a window; dilation >= 1; fewer
- * than 2^31 tokens. */
+/* A pattern along an order of the grid's tokens ("Hilbert-Guided Block-Sparse Local Attention"). All tensors stay as
+ * they are: the order says which token is at a position. A bias table has 2*e-1 entries for each axis of the grid,
+ * where nf_bias_extents says e, for the pair's true offset key - query + e - 1. Dilation d splits the positions into d
+ * residue classes that don't see each other. Causal: only keys up to the query's own position; a slide then is the last
+ * 2*floor(size/2)+1 of them, a neighborhood the last `size`. Rules: size >= 1 (beyond the grid it is all of it); 0 <=
+ * shift < size for a window, else 0; 1 <= stride <= size for a slide or neighborhood (groups of queries share a window,
+ * as in nf_neighborhood), 1 for a window; dilation >= 1; fewer than 2^31 tokens. */
 typedef struct nf_curve {
   nf_pattern pattern; /* rank: of the grid */
   int32_t order;      /* nf_order */

@@ -231,7 +231,7 @@ TEST_F(Program, RefusesBadCommands) {
                 {{"explain", "--kernel-sise", "7", "--shape", "1,8,1,8"},
                  2,
                  "--kernel-sise: explain has no such argument (did you mean --kernel-size?)"},
-                {{"run", "--out", "x.npy"}, 2, "--kernel-size is required"},
+                {{"run", "--out", "x.npy"}, 2, "kernel_size: is missing: --pattern neighborhood takes it as --kernel-size"},
                 {{"explain", "-k", "7"}, 2, "shape: is missing: give --shape, or files"}});
   EXPECT_NE(nearfield({"rnu"}).err.find("(did you mean run?)"), std::string::npos);
 }
@@ -252,7 +252,7 @@ TEST_F(Program, RefusesBadValues) {
                  "is_causal[0]=1: must be 0 where boundary[0] is wrap"},
                 {explain({"3", "--boundary", "mirror"}), 2, "boundary[0]=mirror: must be one of clamp, wrap, cut"},
                 {explain({"3", "--dtype", "i8"}), 2, "dtype=i8: must be one of f64, f32, bf16, f16"},
-                {explain({"3", "--engine", "gpu"}), 2, "engine=gpu: must be one of auto, reference, cpu"},
+                {explain({"3", "--engine", "gpu"}), 2, "engine=gpu: must be one of auto, reference, cpu, block_sparse"},
                 {explain({"3", "--isa", "sse"}), 2, "isa=sse: must be one of auto, portable, avx2"},
                 {explain({"3", "--kernel", "x"}), 2, "kernel=x: must be one of auto, band, tile"},
                 {explain({"3", "--scale", "nan"}), 2, "scale=nan: must be a finite number"},

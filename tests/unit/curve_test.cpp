@@ -59,7 +59,8 @@ TEST(BiasExtents, RandomCurvesMatchEnumeration) {
     const Geometry geometry = random_geometry(random, options);
     const Shape& shape = geometry.shape;
     const PublicPattern given = public_pattern(geometry.pattern);
-    const std::vector<int64_t> grid(shape.grid, shape.grid + shape.rank), extents = nearfield::bias_extents(head_of(given), grid);
+    const std::vector<int64_t> grid(shape.grid, shape.grid + shape.rank),
+        extents = nearfield::bias_extents(head_of(given), grid);
     if (!geometry.pattern.order) {
       for (size_t a = 0; a < grid.size(); ++a)
         ASSERT_EQ(extents[a], std::visit([](const auto& axis) { return axis.kernel_size; }, geometry.pattern.axes[a]));
@@ -86,8 +87,7 @@ Pattern runs_along(OrderKind kind, int rank, std::initializer_list<int64_t> grid
   pattern.rank = 1;
   pattern.order = cached_order(key);
   const int64_t tokens = pattern.order->size();
-  pattern.axes[0] =
-      RunsAxis{.queries = tokens, .keys = tokens, .kernel_size = size, .phase = shift, .stride = size};
+  pattern.axes[0] = RunsAxis{.queries = tokens, .keys = tokens, .kernel_size = size, .phase = shift, .stride = size};
   return pattern;
 }
 
@@ -124,13 +124,11 @@ TEST(Curves, BadArguments) {
             "order=9: must be 1 (hilbert), 2 (morton), 3 (serpentine) or 4 (row_major)");
   EXPECT_EQ(message([](nf_curve& c) { c.form = 0; }), "form=0: must be 1 (window), 2 (slide) or 3 (neighborhood)");
   EXPECT_EQ(message([](nf_curve& c) { c.size = 0; }), "size=0: must be at least 1");
-  EXPECT_EQ(message([](nf_curve& c) { c.size = int64_t{1} << 41; }),
-            "size=2199023255552: must be at most 2^40");
+  EXPECT_EQ(message([](nf_curve& c) { c.size = int64_t{1} << 41; }), "size=2199023255552: must be at most 2^40");
   EXPECT_EQ(message([](nf_curve& c) { c.shift = -1; }), "shift=-1: must be at least 0");
   EXPECT_EQ(message([](nf_curve& c) { c.shift = 9; }), "shift=9: must be below size=9");
   EXPECT_EQ(message([](nf_curve& c) { c.stride = 2; }), "stride=2: must be 1 where form is window");
-  EXPECT_EQ(message([](nf_curve& c) { c.form = NF_CURVE_SLIDE, c.stride = 10; }),
-            "stride=10: must be at most size=9");
+  EXPECT_EQ(message([](nf_curve& c) { c.form = NF_CURVE_SLIDE, c.stride = 10; }), "stride=10: must be at most size=9");
   EXPECT_EQ(message([](nf_curve& c) { c.form = NF_CURVE_SLIDE, c.shift = 1; }),
             "shift=1: must be 0 where form is not window");
   EXPECT_EQ(message([](nf_curve& c) { c.dilation = 0; }), "dilation=0: must be at least 1");

@@ -40,7 +40,7 @@ void check_bijection(const TokenOrder& order, int64_t tokens) {
 
 // Steps between adjacent positions that are not to a neighbour on one axis.
 struct Steps {
-  int64_t longer = 0, diagonal = 0;   // diagonal: by 1 on two axes
+  int64_t longer = 0, diagonal = 0;     // diagonal: by 1 on two axes
   int64_t most_axis = 0, most_all = 0;  // cells of the longest, on one axis and summed over the axes
 };
 
@@ -79,7 +79,8 @@ TEST(Hilbert, EverySmallRectangle) {
 }
 
 TEST(Hilbert, LargeOddRectangles) {
-  for (const auto& [height, width] : {std::pair(181, 361), {721, 1441}, {1023, 1025}, {97, 1009}, {1, 10007}, {512, 999}})
+  for (const auto& [height, width] :
+       {std::pair(181, 361), {721, 1441}, {1023, 1025}, {97, 1009}, {1, 10007}, {512, 999}})
     ASSERT_NO_FATAL_FAILURE(check_hilbert_2d(height, width));
 }
 
@@ -108,7 +109,8 @@ TEST(Hilbert, LargeBoxes) {
 }
 
 TEST(Hilbert, IsHilbertsCurveOnSquaresOfPowersOfTwo) {
-  // The first curves of the family, drawn by hand: x to the right, y down, from the corner to the next one on the right.
+  // The first curves of the family, drawn by hand: x to the right, y down, from the corner to the next one on the
+  // right.
   EXPECT_EQ(TokenOrder(key_of(OrderKind::hilbert, {2, 2})).tokens, (std::vector<int32_t>{0, 2, 3, 1}));
   EXPECT_EQ(TokenOrder(key_of(OrderKind::hilbert, {4, 4})).tokens,
             (std::vector<int32_t>{0, 1, 5, 4, 8, 12, 13, 9, 10, 14, 15, 11, 7, 6, 2, 3}));
@@ -150,7 +152,8 @@ TEST(TokenOrder, OthersAreBijectionsToo) {
 }
 
 TEST(TokenOrder, SmallOnesByHand) {
-  EXPECT_EQ(TokenOrder(key_of(OrderKind::serpentine, {3, 3})).tokens, (std::vector<int32_t>{0, 1, 2, 5, 4, 3, 6, 7, 8}));
+  EXPECT_EQ(TokenOrder(key_of(OrderKind::serpentine, {3, 3})).tokens,
+            (std::vector<int32_t>{0, 1, 2, 5, 4, 3, 6, 7, 8}));
   EXPECT_EQ(TokenOrder(key_of(OrderKind::serpentine, {2, 3, 2})).tokens,
             (std::vector<int32_t>{0, 1, 3, 2, 4, 5, 11, 10, 8, 9, 7, 6}));
   EXPECT_EQ(TokenOrder(key_of(OrderKind::morton, {3, 3})).tokens, (std::vector<int32_t>{0, 1, 3, 4, 2, 5, 6, 7, 8}));

@@ -13,8 +13,8 @@ using Json = nlohmann::ordered_json;
 
 // 120 columns.
 constexpr char kTimesRow[] =
-    "{:<12} {:>7} {:>3} {:>9} {:>5} {:>8} {:>5} {:>6} {:>8} {:>5} {:>6} {:>8} {:>5} {:>6} {:>8}\n";
-constexpr char kTimesMarkdown[] = "| {} | {}, {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n";
+    "{:<12} {:>7} {:>3} {:>9} {:>5} {:>9} {:>5} {:>7} {:>9} {:>5} {:>7} {:>9} {:>5} {:>6} {:>8}\n";
+constexpr char kTimesMarkdown[] = "| {} | {}, {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n";
 constexpr char kBlocksRow[] = "{:>9} {:>4}   {:>9} {:>9}   {:>9} {:>9}   {:>9} {:>9}\n";
 constexpr char kBlocksMarkdown[] = "| {}, {} | {} | {} | {} | {} | {} | {} |\n";
 

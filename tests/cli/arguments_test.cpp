@@ -5,6 +5,7 @@
 
 #include "format.h"
 #include "inputs.h"
+#include "pattern_arguments.h"
 #include "suggest.h"
 
 namespace nearfield::cli::testing {

@@ -242,50 +242,6 @@ TEST_F(Program, RefusesBadCommands) {
   EXPECT_NE(nearfield({"rnu"}).err.find("(did you mean run?)"), std::string::npos);
 }
 
-TEST_F(Program, RefusesWhatAPatternDoesNotHave) {
-  const auto explain = [](std::vector<std::string> more) {
-    std::vector<std::string> all = {"explain", "--shape", "1,8,8,2,16", "--pattern"};
-    all.insert(all.end(), more.begin(), more.end());
-    return all;
-  };
-  expect_wrong({{explain({"hilbert"}), 2, "pattern=hilbert: must be one of neighborhood, window, hilbert-window"},
-                {explain({"window"}), 2, "size: is missing: --pattern window takes it as --size"},
-                {explain({"window", "-k", "3"}), 2,
-                 "kernel_size=3: must not come with --pattern window, which takes --size, --shift"},
-                {explain({"neighborhood", "-k", "3", "--size", "9"}), 2,
-                 "size=9: must not come with --pattern neighborhood, which takes --kernel-size, --stride"},
-                {explain({"hilbert-slide", "--size", "9", "--shift", "0"}), 2,
-                 "shift=0: must not come with --pattern hilbert-slide, which takes --size, --stride"},
-                {explain({"hilbert-window", "--size", "9", "--order", "morton"}), 2,
-                 "order=morton: must not come with --pattern hilbert-window"},
-                {explain({"curve-window", "--size", "9", "--order", "peano"}), 2,
-                 "order=peano: must be one of hilbert, morton, serpentine, row-major"},
-                {explain({"hilbert-slide", "--size", "3,3"}), 2,
-                 "size: has 2 values: must have one, for the positions along the order"},
-                {explain({"hilbert-slide", "--size", "0"}), 2, "size=0: must be at least 1"},
-                {explain({"hilbert-window", "--size", "4", "--shift", "4"}), 2, "shift=4: must be below size=4"},
-                {explain({"window", "--size", "4,0"}), 2, "size[1]=0: must be at least 1"}});
-}
-
-TEST_F(Program, ExplainsEveryPattern) {
-  const auto explain = [&](std::vector<std::string> more) {
-    std::vector<std::string> all = {"explain", "--shape", "1,16,16,2,16", "--pattern"};
-    all.insert(all.end(), more.begin(), more.end());
-    return succeed(all).out;
-  };
-  EXPECT_NE(explain({"window", "--size", "4,8"}).find("window; size 4, 8; shift 0, 0\n"), std::string::npos);
-  EXPECT_NE(explain({"curve-slide", "--size", "9", "--order", "serpentine"})
-                .find("curve-slide; order serpentine; size 9; stride 1; dilation 1; causal false\n"),
-            std::string::npos);
-  const Json json =
-      Json::parse(explain({"hilbert-window", "--size", "64", "--shift", "32", "--engine", "block_sparse", "--json"}));
-  EXPECT_EQ(json.at("pattern").at("kind"), "hilbert-window");
-  EXPECT_EQ(json.at("pattern").at("shift"), 32);
-  EXPECT_EQ(json.at("engine"), "block_sparse");
-  EXPECT_EQ(json.at("tile"), std::vector<int64_t>{128});
-  EXPECT_EQ(json.at("masked_steps"), 4);  // two blocks of queries, whose windows reach over the border between them
-}
-
 TEST_F(Program, RefusesBadValues) {
   const auto explain = [](std::vector<std::string> more) {
     std::vector<std::string> all = {"explain", "--shape", "1,8,8,2,16", "--kernel-size"};

@@ -39,8 +39,8 @@ MachineRates tile_rates(const Problem& problem, Isa isa) {
   const CpuRates& rates = cpu_rates(isa);
   const double vector = rates.multiply_add;
   const auto channels = static_cast<double>(problem.shape.head_dim + problem.shape.head_dim_v);
-  return {.per_key = vector * (2 * channels * rates.tile_product + 2 * rates.tile_softmax * (wide ? 2 : 1) +
-                               rates.tile_key),
+  return {.per_key =
+              vector * (2 * channels * rates.tile_product + 2 * rates.tile_softmax * (wide ? 2 : 1) + rates.tile_key),
           .per_masked_key = 2 * vector * rates.tile_mask,
           .per_step = vector * (rates.tile_step + 4 * static_cast<double>(problem.shape.head_dim_v)),
           .per_tile = vector * (rates.tile_step + 8 * channels)};

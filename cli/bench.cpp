@@ -300,14 +300,14 @@ void run_bench(const BenchArguments& arguments) {
 void add_bench(CLI::App& app) {
   auto arguments = std::make_shared<BenchArguments>();
   CLI::App* command = app.add_subcommand(
-      "bench", "Run named cases: check each output against float64, then time it; a table, or --json");
+      "bench", "Run named cases, a problem of one's own or a suite: check each output against float64, then time it");
   command->add_option("--case", arguments->cases, "Case to run, repeatable; all for every one (default: a quick set)");
   command->add_flag("--list", arguments->list, "Show the cases and their shapes, run nothing");
   command->add_option("--dtype", arguments->dtype, "f32, bf16, f16 or f64")->capture_default_str();
   command->add_option("--direction", arguments->direction, "forward or backward")->capture_default_str();
   command
       ->add_option("--threads", arguments->threads,
-                   "Threads, 0 (default, but 1 of a suite) for all; with a list as 1,2 each case runs them alternately "
+                   "Threads; 0 (default) for all, a suite has 1; with a list as 1,2 each case runs them alternately "
                    "and compares")
       ->type_name("N[,N...]");
   command->add_option("--engine", arguments->engine, engine_names())->capture_default_str();

@@ -46,6 +46,14 @@ TEST(CheckProgram, OneProblemAloneIsTheSameProblem) {
   EXPECT_EQ(last_line(check.output), "1 passed, 0 failed") << check.output;
 }
 
+TEST(CheckProgram, TakesTheBaselineToo) {
+  const Finished check = run("check --cases 40 --seed 3 --engine block_sparse");
+  EXPECT_EQ(check.status, 0) << check.output;
+  EXPECT_EQ(last_line(check.output), "40 passed, 0 failed") << check.output;
+  EXPECT_EQ(run("check --cases 1 --engine block_sparse --direction backward").status, 2);
+  EXPECT_EQ(run("check --cases 1 --engine reference").status, 2);
+}
+
 TEST(CheckProgram, RefusesNonsense) {
   const Finished check = run("check --cases 0");
   EXPECT_EQ(check.status, 2);

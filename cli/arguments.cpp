@@ -48,10 +48,6 @@ const std::vector<std::string>& boundary_names() {
   return names;
 }
 
-std::vector<int64_t> integers_for_axes(const std::string& text, int rank, std::string_view name) {
-  return broadcast(parse_integers(text, name), rank, name);
-}
-
 }  // namespace
 
 int64_t parse_integer(std::string_view text, std::string_view name) {
@@ -119,42 +115,6 @@ const char* name_of(nf_boundary boundary) { return boundary_names().at(static_ca
 std::string engine_names() { return joined(names_in(nf_engine_name)); }
 std::string isa_names() { return joined(names_in(nf_isa_name)); }
 std::string kernel_names() { return joined(names_in(nf_kernel_name)); }
-
-void PatternArguments::add_to(CLI::App& command) {
-  const std::string group = "Pattern (one value for all axes, or one for each: 7 or 5,7,7)";
-  command.add_option("-k,--kernel-size", kernel_size, "Window, in tokens per axis")
-      ->required()
-      ->type_name("N[,N...]")
-      ->group(group);
-  command.add_option("--stride", stride, "Queries that share a window, at most kernel_size (default 1)")
-      ->type_name("N[,N...]")
-      ->group(group);
-  command.add_option("--dilation", dilation, "Distance between a window's keys (default 1)")
-      ->type_name("N[,N...]")
-      ->group(group);
-  command.add_option("--causal", causal, "Only keys at or before the query on this axis (default false)")
-      ->type_name("BOOL[,BOOL...]")
-      ->group(group);
-  command.add_option("--boundary", boundary, "At the border: clamp, wrap or cut (default clamp)")
-      ->type_name("NAME[,NAME...]")
-      ->group(group);
-}
-
-nf_neighborhood PatternArguments::resolve(int grid_rank) const {
-  const std::vector<int64_t> kernel = integers_for_axes(kernel_size, grid_rank, "kernel_size");
-  const std::vector<int64_t> strides = integers_for_axes(stride, grid_rank, "stride");
-  const std::vector<int64_t> dilations = integers_for_axes(dilation, grid_rank, "dilation");
-  const std::vector<std::string> causals = broadcast(split_list(causal, "is_causal"), grid_rank, "is_causal");
-  const std::vector<std::string> boundaries = broadcast(split_list(boundary, "boundary"), grid_rank, "boundary");
-  nf_neighborhood result = nf_make_neighborhood(grid_rank, kernel.data());
-  for (size_t axis = 0; axis < static_cast<size_t>(grid_rank); ++axis) {
-    result.stride[axis] = strides[axis];
-    result.dilation[axis] = dilations[axis];
-    result.is_causal[axis] = parse_boolean(causals[axis], fmt::format("is_causal[{}]", axis)) ? 1 : 0;
-    result.boundary[axis] = parse_boundary(boundaries[axis], fmt::format("boundary[{}]", axis));
-  }
-  return result;
-}
 
 void EngineArguments::add_to(CLI::App& command) {
   const std::string group = "Execution";

@@ -1,6 +1,6 @@
-// Arguments that several sub-commands share: names to enumerations, lists with broadcast, and the option groups that
-// describe a pattern and how to run it. Whatever a text cannot mean is a UsageError that names argument, value and
-// rule; whether a value makes sense (stride <= kernel_size, ...) is the library's to say.
+// Arguments that several sub-commands share: names to enumerations, lists with broadcast, and the option group that
+// says how to run it (pattern_arguments.h has the pattern's). Whatever a text cannot mean is a UsageError that names
+// argument, value and rule; whether a value makes sense (stride <= kernel_size, ...) is the library's to say.
 #pragma once
 
 #include <cstddef>
@@ -46,18 +46,6 @@ std::vector<T> broadcast(std::vector<T> values, int rank, std::string_view name)
                      " values: must have 1, or one for " + "each of the " + std::to_string(rank) + " axes");
   return values;
 }
-
-// --kernel-size --stride --dilation --causal --boundary
-struct PatternArguments {
-  std::string kernel_size;
-  std::string stride = "1";
-  std::string dilation = "1";
-  std::string causal = "false";
-  std::string boundary = "clamp";
-
-  void add_to(CLI::App& command);
-  nf_neighborhood resolve(int grid_rank) const;  // grid_rank: 1, 2 or 3
-};
 
 // --engine --isa --kernel --threads --scale
 struct EngineArguments {

@@ -4,7 +4,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +11,8 @@
 #include "arguments.h"
 #include "bench_cases.h"
 #include "bench_data.h"
+#include "bench_hilbert.h"
+#include "bench_machine.h"
 #include "bench_problem.h"
 #include "bench_report.h"
 #include "bench_rotation.h"
@@ -22,13 +23,13 @@
 namespace nearfield::cli {
 namespace {
 
-constexpr double kPeakSeconds = 0.3;
-
 struct BenchArguments {
   std::vector<std::string> cases;
-  std::string dtype = "f32", direction = "forward", threads = "0", engine = "auto", isa = "auto", kernel = "auto";
+  PatternArguments pattern;  // of a problem of one's own
+  std::string shape, suite;
+  std::string dtype = "f32", direction = "forward", threads, engine = "auto", isa = "auto", kernel = "auto";
   std::string seconds = "10", repetitions = "20";
-  bool json = false, list = false;
+  bool json = false, list = false, full = false, markdown = false;
 };
 
 struct BenchPlan {
@@ -39,7 +40,31 @@ struct BenchPlan {
   TimingBudget budget;
 };
 
-std::vector<BenchCase> resolve_cases(const std::vector<std::string>& names) {
+// --shape and the pattern's options, or nothing.
+std::optional<BenchCase> resolve_custom(const BenchArguments& arguments) {
+  if (arguments.shape.empty()) {
+    if (arguments.pattern.any()) throw UsageError("shape: is missing: a pattern of one's own comes with --shape");
+    return std::nullopt;
+  }
+  if (!arguments.cases.empty()) throw UsageError("shape=" + arguments.shape + ": must not come with --case");
+  const std::vector<int64_t> sizes = parse_integers(arguments.shape, "shape");
+  const int rank = grid_rank_of(sizes.size(), "shape");
+  for (size_t i = 0; i < sizes.size(); ++i)
+    if (sizes[i] < 1) throw UsageError(fmt::format("shape[{}]={}: must be at least 1", i, sizes[i]));
+  BenchCase custom = {.name = "custom",
+                      .batch = sizes[0],
+                      .grid = {sizes.begin() + 1, sizes.end() - 2},
+                      .heads = sizes[sizes.size() - 2],
+                      .head_dim = sizes.back(),
+                      .pattern = arguments.pattern.resolve(rank)};
+  const Tensor tensor(nullptr, parse_dtype(arguments.dtype), tensor_shape(custom));
+  explain(head_of(*custom.pattern), tensor, tensor, tensor);  // the library's rules
+  return custom;
+}
+
+std::vector<BenchCase> resolve_cases(const BenchArguments& arguments) {
+  if (const std::optional<BenchCase> custom = resolve_custom(arguments)) return {*custom};
+  const std::vector<std::string>& names = arguments.cases;
   std::vector<BenchCase> cases;
   if (names.empty())
     for (std::string_view name : quick_bench_cases()) cases.push_back(*find_bench_case(name));
@@ -63,10 +88,10 @@ Direction parse_direction(const std::string& text) {
 
 BenchPlan resolve(const BenchArguments& arguments) {
   BenchPlan plan;
-  plan.cases = resolve_cases(arguments.cases);
+  plan.cases = resolve_cases(arguments);
   plan.dtype = parse_dtype(arguments.dtype);
   plan.direction = parse_direction(arguments.direction);
-  for (int64_t threads : parse_integers(arguments.threads, "threads")) {
+  for (int64_t threads : parse_integers(arguments.threads.empty() ? "0" : arguments.threads, "threads")) {
     if (threads < 0 || threads > 4096) throw UsageError(fmt::format("threads={}: must be from 0 to 4096", threads));
     Options options;
     options.engine = parse_engine(arguments.engine);
@@ -82,48 +107,6 @@ BenchPlan resolve(const BenchArguments& arguments) {
     throw UsageError("repetitions=" + arguments.repetitions + ": must be from 1 to 1000000");
   plan.budget.repetitions = static_cast<int>(repetitions);
   return plan;
-}
-
-nf_dtype peak_dtype(nf_dtype dtype) { return dtype == NF_FLOAT64 ? NF_FLOAT64 : NF_FLOAT32; }
-
-// One thread's peak, measured once for each instruction set.
-class Peaks {
- public:
-  explicit Peaks(nf_dtype dtype) : dtype_(peak_dtype(dtype)) {}
-  double gflops(int32_t isa) {
-    if (isa == NF_ISA_AUTO) isa = nf_selected_isa();
-    auto [entry, is_new] = measured_.try_emplace(isa, 0.0);
-    if (is_new) detail::check(nf_measure_peak(isa, dtype_, kPeakSeconds, &entry->second));
-    return entry->second;
-  }
-
- private:
-  nf_dtype dtype_;
-  std::map<int32_t, double> measured_;
-};
-
-BenchMachine describe_machine(const BenchPlan& plan, Peaks& peaks) {
-  const int32_t isa = plan.options[0].isa == NF_ISA_AUTO ? nf_selected_isa() : plan.options[0].isa;
-  if (isa == NF_ISA_AUTO) throw Failure(nf_last_error());
-  if (const char* why = nf_isa_unavailable(isa)) throw Failure(fmt::format("isa={}: {}", nf_isa_name(isa), why));
-  BenchMachine machine;
-  machine.cpu = nf_cpu_model();
-  machine.version = nf_version();
-  machine.isa = nf_isa_name(isa);
-  machine.default_threads = nf_default_num_threads();
-  machine.peak_dtype = nf_dtype_name(peak_dtype(plan.dtype));
-  machine.peak_gflops = peaks.gflops(isa);
-  return machine;
-}
-
-// "" or why the case does not fit into memory.
-std::string memory_refusal(const BenchPlan& plan, const BenchCase& bench_case) {
-  const std::optional<int64_t> available = available_memory();
-  const int64_t needed = BenchProblem::bytes(bench_case, plan.dtype, plan.direction);
-  // A tenth, 256 MB at most, stays for the library's workspace and everybody else.
-  if (!available || needed <= *available - std::min(*available / 10, int64_t{256} << 20)) return "";
-  return fmt::format("REFUSED: its tensors take {} MB, and {} MB of memory are available", needed >> 20,
-                     *available >> 20);
 }
 
 // Runs once with every number of threads; the first output is compared with the reference, the others with the first.
@@ -203,7 +186,7 @@ std::vector<BenchResult> run_case(const BenchPlan& plan, const BenchCase& bench_
     results[t].dtype = plan.dtype;
     results[t].direction = plan.direction;
     results[t].threads = plan.options[t].num_threads;
-    results[t].failure = memory_refusal(plan, bench_case);
+    results[t].failure = memory_refusal(BenchProblem::bytes(bench_case, plan.dtype, plan.direction));
   }
   if (!results[0].failure.empty()) return results;
   try {
@@ -229,11 +212,70 @@ void list_cases() {
   for (const BenchCase& bench_case : bench_cases()) fmt::print("{:<16} {}\n", bench_case.name, describe(bench_case));
 }
 
+// What has no meaning in a suite is refused rather than ignored.
+BenchPlan resolve_suite(BenchArguments arguments) {
+  if (arguments.suite != "hilbert") throw UsageError("suite=" + arguments.suite + ": must be hilbert");
+  const std::pair<const char*, bool> foreign[] = {
+      {"case", !arguments.cases.empty()},     {"shape", !arguments.shape.empty()},
+      {"pattern", arguments.pattern.any()},   {"engine", arguments.engine != "auto"},
+      {"kernel", arguments.kernel != "auto"}, {"direction", arguments.direction != "forward"}};
+  for (const auto& [name, is_given] : foreign)
+    if (is_given) throw UsageError(fmt::format("{}: must not come with --suite hilbert, which has its own", name));
+  if (arguments.json && arguments.markdown) throw UsageError("markdown: must not come with --json");
+  if (arguments.threads.empty()) arguments.threads = "1";
+  const BenchPlan plan = resolve(arguments);
+  if (plan.options.size() != 1)
+    throw UsageError("threads=" + arguments.threads + ": must be one number with --suite hilbert");
+  return plan;
+}
+
+void run_suite(const BenchArguments& arguments) {
+  const BenchPlan plan = resolve_suite(arguments);
+  const HilbertFormat format = arguments.json       ? HilbertFormat::json
+                               : arguments.markdown ? HilbertFormat::markdown
+                                                    : HilbertFormat::table;
+  const bool quiet = format == HilbertFormat::json;
+  HilbertReport report;
+  Peaks peaks(plan.dtype);
+  report.machine = describe_machine(plan.options[0].isa, peaks);
+  report.dtype = plan.dtype;
+  report.threads = plan.options[0].num_threads;
+  const std::vector<HilbertSize> timed = timed_sizes(arguments.full);
+  Progress progress(static_cast<int64_t>(counted_sizes().size() + std::size(kLocalKinds) * timed.size()));
+  int64_t done = 0;
+  const auto show = [&](const char* what, const HilbertSize& size) {
+    progress.show(done++, fmt::format("{} {}x{}, k = {}", what, size.side, size.side, size.width));
+  };
+  if (!quiet) print_machine(report.machine);
+  if (!quiet) print_blocks_head(format);
+  for (const HilbertSize& size : counted_sizes()) {
+    show("blocks", size);
+    report.blocks.push_back(count_empty_blocks(size));
+    progress.clear();
+    if (!quiet) print_blocks(report.blocks.back(), format);
+  }
+  if (!quiet) print_times_head(report, format);
+  for (const LocalKind kind : kLocalKinds)
+    for (const HilbertSize& size : timed) {
+      show(std::string(name_of(kind)).c_str(), size);
+      report.times.push_back(
+          time_hilbert(kind, size, plan.dtype, plan.options[0], plan.budget, report.machine.peak_gflops));
+      progress.clear();
+      if (!quiet) print_times(report.times.back(), format);
+    }
+  quiet ? fmt::print("{}\n", to_json(report)) : print_goal(report.times);
+  if (std::any_of(report.times.begin(), report.times.end(), [](const auto& t) { return !t.failure.empty(); }))
+    throw CLI::RuntimeError(1);
+}
+
 void run_bench(const BenchArguments& arguments) {
   if (arguments.list) return list_cases();
+  if (!arguments.suite.empty()) return run_suite(arguments);
+  if (arguments.full || arguments.markdown)
+    throw UsageError(fmt::format("{}: is for --suite", arguments.full ? "full" : "markdown"));
   const BenchPlan plan = resolve(arguments);
   Peaks peaks(plan.dtype);
-  const BenchMachine machine = describe_machine(plan, peaks);
+  const BenchMachine machine = describe_machine(plan.options[0].isa, peaks);
   if (!arguments.json) {
     print_machine(machine);
     print_table_head(plan.dtype, plan.direction);
@@ -258,15 +300,16 @@ void run_bench(const BenchArguments& arguments) {
 void add_bench(CLI::App& app) {
   auto arguments = std::make_shared<BenchArguments>();
   CLI::App* command = app.add_subcommand(
-      "bench", "Run named cases: check each output against float64, then time it; a table, or --json");
+      "bench", "Run named cases, a problem of one's own or a suite: check each output against float64, then time it");
   command->add_option("--case", arguments->cases, "Case to run, repeatable; all for every one (default: a quick set)");
   command->add_flag("--list", arguments->list, "Show the cases and their shapes, run nothing");
   command->add_option("--dtype", arguments->dtype, "f32, bf16, f16 or f64")->capture_default_str();
   command->add_option("--direction", arguments->direction, "forward or backward")->capture_default_str();
   command
       ->add_option("--threads", arguments->threads,
-                   "Threads, 0 for the default; with a list as 1,2 each case runs them alternately and compares")
-      ->capture_default_str();
+                   "Threads; 0 (default) for all, a suite has 1; with a list as 1,2 each case runs them alternately "
+                   "and compares")
+      ->type_name("N[,N...]");
   command->add_option("--engine", arguments->engine, engine_names())->capture_default_str();
   command->add_option("--isa", arguments->isa, isa_names())->capture_default_str();
   command->add_option("--kernel", arguments->kernel, kernel_names())->capture_default_str();
@@ -277,6 +320,15 @@ void add_bench(CLI::App& app) {
   command->add_option("--repetitions", arguments->repetitions, "Repetitions of a case at most, warm and cold each")
       ->capture_default_str();
   command->add_flag("--json", arguments->json, "Print one JSON object instead of the table");
+  command->add_option("--suite", arguments->suite, "hilbert: what the Hilbert curve is worth to block-sparse attention")
+      ->type_name("NAME")
+      ->group("Suite (instead of cases)");
+  command->add_flag("--full", arguments->full, "More sizes: some minutes")->group("Suite (instead of cases)");
+  command->add_flag("--markdown", arguments->markdown, "Print Markdown tables")->group("Suite (instead of cases)");
+  command->add_option("--shape", arguments->shape, "Of the query: batch,*grid,heads,head_dim; with a pattern")
+      ->type_name("N,N,...")
+      ->group("A problem of one's own (instead of cases)");
+  arguments->pattern.add_to(*command);
   command->callback([arguments] { run_bench(*arguments); });
 }
 

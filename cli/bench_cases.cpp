@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "check/random_problem.h"
+#include "dispatch/pattern_rules.h"
 
 namespace nearfield::cli {
 namespace {
@@ -110,7 +111,8 @@ std::span<const std::string_view> quick_bench_cases() {
   return kNames;
 }
 
-nf_neighborhood pattern_of(const BenchCase& bench_case) {
+AnyPattern pattern_of(const BenchCase& bench_case) {
+  if (bench_case.pattern) return *bench_case.pattern;
   const size_t rank = bench_case.grid.size();
   nf_neighborhood spec = nf_make_neighborhood(static_cast<int32_t>(rank), bench_case.kernel_size.data());
   for (size_t a = 0; a < rank; ++a) {
@@ -123,20 +125,11 @@ nf_neighborhood pattern_of(const BenchCase& bench_case) {
 }
 
 core::Pattern core_pattern(const BenchCase& bench_case) {
-  const nf_neighborhood spec = pattern_of(bench_case);
-  core::Pattern pattern;
-  pattern.rank = spec.pattern.rank;
-  for (int a = 0; a < pattern.rank; ++a) {
-    core::NeighborhoodAxis axis;
-    axis.queries = axis.keys = bench_case.grid[static_cast<size_t>(a)];
-    axis.kernel_size = spec.kernel_size[a];
-    axis.stride = spec.stride[a];
-    axis.dilation = spec.dilation[a];
-    axis.is_causal = spec.is_causal[a] != 0;
-    axis.boundary = static_cast<core::Boundary>(spec.boundary[a]);
-    pattern.axes[a] = axis;
-  }
-  return pattern;
+  const AnyPattern pattern = pattern_of(bench_case);
+  core::Shape shape;
+  shape.rank = head_of(pattern)->rank;
+  std::copy(bench_case.grid.begin(), bench_case.grid.end(), shape.grid);
+  return core::validate_pattern(*head_of(pattern), shape);
 }
 
 std::vector<int64_t> tensor_shape(const BenchCase& bench_case) {
@@ -154,8 +147,9 @@ int64_t useful_pairs(const BenchCase& bench_case) {
 
 std::string describe(const BenchCase& bench_case) {
   std::string text = std::to_string(bench_case.batch) + "x" + joined(bench_case.grid) + " h" +
-                     std::to_string(bench_case.heads_that_run()) + " d" + std::to_string(bench_case.head_dim) + " k" +
-                     joined(bench_case.kernel_size);
+                     std::to_string(bench_case.heads_that_run()) + " d" + std::to_string(bench_case.head_dim);
+  if (bench_case.pattern) return text + " " + pattern_text(*bench_case.pattern);
+  text += " k" + joined(bench_case.kernel_size);
   if (!bench_case.stride.empty()) text += " stride " + joined(bench_case.stride);
   if (!bench_case.dilation.empty()) text += " dilation " + joined(bench_case.dilation);
   for (size_t a = 0; a < bench_case.boundary.size(); ++a) {

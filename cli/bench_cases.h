@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,6 +11,7 @@
 
 #include "nearfield/nearfield.h"
 #include "pattern/pattern.h"
+#include "pattern_arguments.h"
 
 namespace nearfield::cli {
 
@@ -19,11 +21,12 @@ struct BenchCase {
   std::vector<int64_t> grid;  // 1, 2 or 3 axes
   int64_t heads = 1;          // of the model
   int64_t head_dim = 0;
-  std::vector<int64_t> kernel_size;
+  std::vector<int64_t> kernel_size = {};   // of a neighborhood
   std::vector<int64_t> stride = {};        // empty: 1 on every axis
   std::vector<int64_t> dilation = {};      // empty: 1 on every axis
   std::vector<nf_boundary> boundary = {};  // empty: clamp on every axis
   bool is_causal = false;                  // on every axis
+  std::optional<AnyPattern> pattern = {};  // instead of the neighborhood that the fields above tell of
   int64_t heads_run = 0;                   // 0: all; heavy cases run fewer, and the results say so
 
   int64_t heads_that_run() const { return heads_run == 0 ? heads : heads_run; }
@@ -36,7 +39,7 @@ const BenchCase* find_bench_case(std::string_view name);
 // What `nearfield bench` runs unless told otherwise: a few seconds, one case of each kind of window.
 std::span<const std::string_view> quick_bench_cases();
 
-nf_neighborhood pattern_of(const BenchCase& bench_case);
+AnyPattern pattern_of(const BenchCase& bench_case);
 // The same as the library's inside has it.
 core::Pattern core_pattern(const BenchCase& bench_case);
 // Sizes of the query, (batch, *grid, heads that run, head_dim); key, value and out have the same.

@@ -74,7 +74,7 @@ core::TensorView BenchProblem::core_view(const Buffer& buffer) const {
 }
 
 void BenchProblem::forward(const Options& options) const {
-  nearfield::forward(&pattern_.pattern, view(query), view(key), view(value), view(out), view(logsumexp), options);
+  nearfield::forward(head_of(pattern_), view(query), view(key), view(value), view(out), view(logsumexp), options);
 }
 
 void BenchProblem::prepare(const Options& options) const {
@@ -87,12 +87,12 @@ void BenchProblem::run(const Options& options) const {
   gradients.query = view(dquery);
   gradients.key = view(dkey);
   gradients.value = view(dvalue);
-  nearfield::backward(&pattern_.pattern, view(query), view(key), view(value), view(out), view(logsumexp), view(dout),
+  nearfield::backward(head_of(pattern_), view(query), view(key), view(value), view(out), view(logsumexp), view(dout),
                       gradients, {}, options);
 }
 
 nf_explanation BenchProblem::explain(const Options& options) const {
-  return nearfield::explain(&pattern_.pattern, view(query), view(key), view(value), options);
+  return nearfield::explain(head_of(pattern_), view(query), view(key), view(value), options);
 }
 
 void BenchProblem::poison_outputs() {

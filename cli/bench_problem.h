@@ -58,7 +58,7 @@ class BenchProblem {
   BenchCase bench_case_;
   nf_dtype dtype_ = NF_FLOAT32;
   Direction direction_ = Direction::forward;
-  nf_neighborhood pattern_ = {};
+  AnyPattern pattern_;
 };
 
 struct CheckReport {

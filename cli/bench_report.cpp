@@ -12,8 +12,8 @@ using Json = nlohmann::ordered_json;
 
 std::string tile_text(const BenchResult& result) {
   std::string text;
-  for (size_t a = 0; a < result.bench_case.grid.size(); ++a)
-    text += (a == 0 ? "" : "x") + std::to_string(result.explanation.tile[a]);
+  const int axes = plan_rank(pattern_of(result.bench_case));
+  for (int a = 0; a < axes; ++a) text += (a == 0 ? "" : "x") + std::to_string(result.explanation.tile[a]);
   return text;
 }
 
@@ -48,7 +48,8 @@ Json to_json(const BenchResult& result) {
   json["isa"] = or_unknown(nf_isa_name(result.explanation.isa));
   json["engine"] = or_unknown(nf_engine_name(result.explanation.engine));
   json["kernel"] = or_unknown(nf_kernel_name(result.explanation.kernel));
-  json["tile"] = std::vector<int64_t>(result.explanation.tile, result.explanation.tile + result.bench_case.grid.size());
+  json["tile"] =
+      std::vector<int64_t>(result.explanation.tile, result.explanation.tile + plan_rank(pattern_of(result.bench_case)));
   json["median_ms"] = result.timing.median * 1e3;
   json["spread"] = result.timing.spread;
   json["cold_median_ms"] = result.cold.median * 1e3;
@@ -106,14 +107,18 @@ void print_result(const BenchResult& result) {
   std::fflush(stdout);
 }
 
+Json machine_json(const BenchMachine& machine) {
+  return {{"cpu", machine.cpu},
+          {"isa", machine.isa},
+          {"default_threads", machine.default_threads},
+          {"peak_gflops", machine.peak_gflops},
+          {"peak_dtype", machine.peak_dtype},
+          {"version", machine.version}};
+}
+
 std::string to_json(const BenchMachine& machine, const std::vector<BenchResult>& results) {
   Json json;
-  json["machine"] = {{"cpu", machine.cpu},
-                     {"isa", machine.isa},
-                     {"default_threads", machine.default_threads},
-                     {"peak_gflops", machine.peak_gflops},
-                     {"peak_dtype", machine.peak_dtype},
-                     {"version", machine.version}};
+  json["machine"] = machine_json(machine);
   json["results"] = Json::array();
   for (const BenchResult& result : results) json["results"].push_back(to_json(result));
   return json.dump(2);

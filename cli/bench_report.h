@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,7 @@ void print_machine(const BenchMachine& machine);
 void print_table_head(nf_dtype dtype, Direction direction);
 // One row, or FAILED and the reason.
 void print_result(const BenchResult& result);
+nlohmann::ordered_json machine_json(const BenchMachine& machine);
 // {"machine": {...}, "results": [...]}
 std::string to_json(const BenchMachine& machine, const std::vector<BenchResult>& results);
 

@@ -21,7 +21,7 @@ namespace {
 
 struct CheckArguments {
   std::string cases = "2000", seed = "1", first = "0", isa = "all", kernel = "all", dtype = "all", threads = "0",
-              direction = "both";
+              direction = "both", engine = "cpu";
   bool plain = false;
 };
 
@@ -54,7 +54,23 @@ int64_t parse_count(const std::string& text, const char* name, int64_t low, int6
   return value;
 }
 
-CheckPlan resolve(const CheckArguments& arguments) {
+// The baseline has no modifiers, no backward and one kernel: what is left of the settings.
+CheckArguments of_engine(CheckArguments arguments) {
+  if (arguments.engine == "cpu") return arguments;
+  if (arguments.engine != "block_sparse")
+    throw UsageError("engine=" + arguments.engine + ": must be cpu or block_sparse");
+  if (arguments.direction == "backward")
+    throw UsageError("direction=backward: must be forward with --engine block_sparse");
+  if (arguments.kernel != "all" && arguments.kernel != "auto")
+    throw UsageError("kernel=" + arguments.kernel + ": must not come with --engine block_sparse");
+  arguments.kernel = "auto";
+  arguments.direction = "forward";
+  arguments.plain = true;
+  return arguments;
+}
+
+CheckPlan resolve(const CheckArguments& given) {
+  const CheckArguments arguments = of_engine(given);
   constexpr int64_t kMost = int64_t{1} << 40;
   CheckPlan plan;
   plan.cases = parse_count(arguments.cases, "cases", 1, kMost);
@@ -63,7 +79,8 @@ CheckPlan resolve(const CheckArguments& arguments) {
   const int64_t threads = parse_count(arguments.threads, "threads", 0, 4096);
   for (nf_isa isa : resolve_isas(arguments.isa))
     for (nf_kernel kernel : resolve_kernels(arguments.kernel))
-      plan.settings.push_back({isa, kernel, threads == 0 ? nf_default_num_threads() : static_cast<int32_t>(threads)});
+      plan.settings.push_back({isa, kernel, threads == 0 ? nf_default_num_threads() : static_cast<int32_t>(threads),
+                               parse_engine(arguments.engine)});
   core::RandomProblemOptions& problems = plan.problems;
   problems.additional_keys = problems.key_mask = problems.key_weights = problems.bias = problems.softcap =
       !arguments.plain;
@@ -188,11 +205,14 @@ void run_check(const CheckArguments& arguments) {
 
 void add_check(CLI::App& app) {
   auto arguments = std::make_shared<CheckArguments>();
-  CLI::App* command = app.add_subcommand(
-      "check", "Random problems on this machine, every instruction set and kernel against the float64 reference");
+  CLI::App* command = app.add_subcommand("check",
+                                         "Random problems of every pattern on this machine, every instruction set and "
+                                         "kernel against the float64 reference");
   command->add_option("--cases", arguments->cases, "Number of problems")->capture_default_str();
   command->add_option("--seed", arguments->seed, "Which problems are drawn")->capture_default_str();
   command->add_option("--first", arguments->first, "Number of the first problem: repeats one that failed")
+      ->capture_default_str();
+  command->add_option("--engine", arguments->engine, "cpu, or block_sparse: forward only, without modifiers")
       ->capture_default_str();
   command->add_option("--isa", arguments->isa, "all that this machine has, or one of " + isa_names())
       ->capture_default_str();

@@ -62,8 +62,9 @@ std::vector<nf_isa> available_isas() {
 }
 
 std::string describe(const CheckSetting& setting) {
+  const char* engine = setting.engine == NF_ENGINE_CPU ? "" : " --engine block_sparse";
   return core::concat("--isa ", nf_isa_name(setting.isa), " --kernel ", nf_kernel_name(setting.kernel), " --threads ",
-                      setting.threads);
+                      setting.threads, engine);
 }
 
 namespace {
@@ -81,7 +82,7 @@ struct PublicProblem {
         key(public_tensor(problem.key)),
         value(public_tensor(problem.value)),
         modifiers(problem.modifiers, problem.shape.rank) {
-    options.engine = NF_ENGINE_CPU;
+    options.engine = setting.engine;
     options.isa = setting.isa;
     options.kernel = setting.kernel;
     options.num_threads = setting.threads;

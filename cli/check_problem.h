@@ -9,11 +9,12 @@
 
 namespace nearfield::cli {
 
-// How to run it. `engine` is always the CPU engine: checking the reference against itself proves nothing.
+// How to run it.
 struct CheckSetting {
   nf_isa isa = NF_ISA_AUTO;
   nf_kernel kernel = NF_KERNEL_AUTO;
   int32_t threads = 1;
+  nf_engine engine = NF_ENGINE_CPU;  // not the reference: checking it against itself proves nothing
 };
 // Every instruction set that this machine has.
 std::vector<nf_isa> available_isas();

@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "format.h"
 #include "inputs.h"
+#include "pattern_arguments.h"
 
 namespace nearfield::cli {
 namespace {
@@ -26,14 +27,14 @@ struct ExplainArguments {
 
 struct Explained {
   Tensor query;
-  nf_neighborhood pattern;
+  AnyPattern pattern;
   nf_explanation explanation;
 };
 
-nf_explanation explain_call(const ExplainArguments& arguments, const nf_neighborhood& pattern, const Tensor& query,
+nf_explanation explain_call(const ExplainArguments& arguments, const AnyPattern& pattern, const Tensor& query,
                             const Tensor& key, const Tensor& value, const Modifiers& modifiers) {
   const Options options = arguments.engine.resolve();
-  if (!arguments.backward) return explain(&pattern.pattern, query, key, value, options, modifiers);
+  if (!arguments.backward) return explain(head_of(pattern), query, key, value, options, modifiers);
   const Gradients all = {.query = query,
                          .key = key,
                          .value = value,
@@ -41,7 +42,7 @@ nf_explanation explain_call(const ExplainArguments& arguments, const nf_neighbor
                          .additional_values = modifiers.additional_values,
                          .key_weights = modifiers.key_weights,
                          .bias = modifiers.bias};
-  return explain_backward(&pattern.pattern, query, key, value, all, options, modifiers);
+  return explain_backward(head_of(pattern), query, key, value, all, options, modifiers);
 }
 
 Explained explain_shape(const ExplainArguments& arguments) {
@@ -54,7 +55,7 @@ Explained explain_shape(const ExplainArguments& arguments) {
   if (!arguments.head_dim_v.empty()) value.back() = parse_integer(arguments.head_dim_v, "head_dim_v");
   Modifiers modifiers;
   modifiers.softcap = parse_number(arguments.inputs.softcap, "softcap");
-  const nf_neighborhood pattern = arguments.pattern.resolve(rank);
+  const AnyPattern pattern = arguments.pattern.resolve(rank);
   const Tensor query(nullptr, dtype, sizes);
   return {
       query, pattern,
@@ -63,7 +64,7 @@ Explained explain_shape(const ExplainArguments& arguments) {
 
 Explained explain_files(const ExplainArguments& arguments) {
   const Inputs inputs = arguments.inputs.load();
-  const nf_neighborhood pattern = arguments.pattern.resolve(inputs.grid_rank());
+  const AnyPattern pattern = arguments.pattern.resolve(inputs.grid_rank());
   Tensor query = inputs.query();
   const nf_explanation explanation =
       explain_call(arguments, pattern, query, inputs.key(), inputs.value(), inputs.modifiers());
@@ -71,32 +72,13 @@ Explained explain_files(const ExplainArguments& arguments) {
   return {query, pattern, explanation};
 }
 
-std::string boundaries_text(const nf_neighborhood& pattern, int rank) {
-  std::vector<std::string> names;
-  for (int axis = 0; axis < rank; ++axis) names.emplace_back(name_of(static_cast<nf_boundary>(pattern.boundary[axis])));
-  return fmt::format("{}", fmt::join(names, ", "));
-}
-
-std::string causal_text(const nf_neighborhood& pattern, int rank) {
-  std::vector<bool> causal(pattern.is_causal, pattern.is_causal + rank);
-  return fmt::format("{}", fmt::join(causal, ", "));
-}
-
-std::string axis_list(const int64_t* values, int rank) {
-  return fmt::format("{}", fmt::join(values, values + rank, ", "));
-}
-
 void print_text(const Explained& e) {
-  const int rank = e.pattern.pattern.rank;
-  const size_t axes = static_cast<size_t>(rank);
+  const auto axes = static_cast<size_t>(plan_rank(e.pattern));
   const nf_explanation& x = e.explanation;
   const auto line = [](std::string_view name, const std::string& text) { fmt::print("{:<16} {}\n", name, text); };
   const auto sizes = std::span(e.query.sizes, static_cast<size_t>(e.query.rank));
   line("query", fmt::format("{} {}", shape_text(sizes), name(static_cast<nf_dtype>(e.query.dtype))));
-  line("pattern", fmt::format("kernel_size {}; stride {}; dilation {}; causal {}; boundary {}",
-                              axis_list(e.pattern.kernel_size, rank), axis_list(e.pattern.stride, rank),
-                              axis_list(e.pattern.dilation, rank), causal_text(e.pattern, rank),
-                              boundaries_text(e.pattern, rank)));
+  line("pattern", pattern_text(e.pattern));
   line("engine", x.engine == NF_ENGINE_AUTO ? "none" : std::string(name(static_cast<nf_engine>(x.engine))));
   line("instruction set", x.isa == NF_ISA_AUTO ? "none" : std::string(name(static_cast<nf_isa>(x.isa))));
   line("kernel", x.kernel == NF_KERNEL_AUTO ? "none" : std::string(name(static_cast<nf_kernel>(x.kernel))));
@@ -118,21 +100,41 @@ Json name_json(int32_t value) {
   return value == 0 ? Json(nullptr) : Json(name(static_cast<Enumeration>(value)));
 }
 
-void print_json(const Explained& e) {
-  const int rank = e.pattern.pattern.rank;
-  const nf_explanation& x = e.explanation;
+Json json_of(const nf_neighborhood& pattern) {
+  const int rank = pattern.pattern.rank;
   std::vector<std::string> boundary;
   for (int axis = 0; axis < rank; ++axis)
-    boundary.emplace_back(name_of(static_cast<nf_boundary>(e.pattern.boundary[axis])));
+    boundary.emplace_back(name_of(static_cast<nf_boundary>(pattern.boundary[axis])));
+  return {{"kind", "neighborhood"},
+          {"kernel_size", axis_json(pattern.kernel_size, rank)},
+          {"stride", axis_json(pattern.stride, rank)},
+          {"dilation", axis_json(pattern.dilation, rank)},
+          {"is_causal", std::vector<bool>(pattern.is_causal, pattern.is_causal + rank)},
+          {"boundary", boundary}};
+}
+
+Json json_of(const nf_window& pattern) {
+  const int rank = pattern.pattern.rank;
+  return {{"kind", "window"}, {"size", axis_json(pattern.size, rank)}, {"shift", axis_json(pattern.shift, rank)}};
+}
+
+Json json_of(const nf_curve& pattern) {
+  return {{"kind", pattern_name(pattern)},
+          {"order", name_of(static_cast<nf_order>(pattern.order))},
+          {"size", pattern.size},
+          {"shift", pattern.shift},
+          {"stride", pattern.stride},
+          {"dilation", pattern.dilation},
+          {"is_causal", pattern.is_causal != 0}};
+}
+
+void print_json(const Explained& e) {
+  const int rank = plan_rank(e.pattern);
+  const nf_explanation& x = e.explanation;
   Json json = {
       {"query",
        {{"sizes", axis_json(e.query.sizes, e.query.rank)}, {"dtype", name(static_cast<nf_dtype>(e.query.dtype))}}},
-      {"pattern",
-       {{"kernel_size", axis_json(e.pattern.kernel_size, rank)},
-        {"stride", axis_json(e.pattern.stride, rank)},
-        {"dilation", axis_json(e.pattern.dilation, rank)},
-        {"is_causal", std::vector<bool>(e.pattern.is_causal, e.pattern.is_causal + rank)},
-        {"boundary", boundary}}},
+      {"pattern", std::visit([](const auto& each) { return json_of(each); }, e.pattern)},
       {"engine", name_json<nf_engine>(x.engine)},
       {"isa", name_json<nf_isa>(x.isa)},
       {"kernel", name_json<nf_kernel>(x.kernel)},
@@ -165,6 +167,7 @@ constexpr char kExamples[] =
     "  nearfield explain --shape 1,56,56,2,32 --kernel-size 7\n"
     "  nearfield explain --shape 2,16,48,84,8,64 --dtype bf16 -k 5,7,7 --causal true,false,false --json\n"
     "  nearfield explain --input qkv.npz -k 7 --kernel tile\n"
+    "  nearfield explain --shape 1,96,96,2,64 --pattern hilbert-slide --size 256 --engine block_sparse\n"
     "The predicted time comes from typical machine rates: an order, not a promise. nearfield bench measures.\n";
 
 }  // namespace

@@ -56,10 +56,10 @@ void for_each_range(int64_t total, int64_t parts, Body&& body) {
 
 }  // namespace
 
-void ForwardCall::run() const { forward(&pattern.pattern, query, key, value, out, logsumexp, options, modifiers); }
+void ForwardCall::run() const { forward(head_of(pattern), query, key, value, out, logsumexp, options, modifiers); }
 
 nf_explanation ForwardCall::explain() const {
-  return nearfield::explain(&pattern.pattern, query, key, value, options, modifiers);
+  return nearfield::explain(head_of(pattern), query, key, value, options, modifiers);
 }
 
 double useful_flops(const ForwardCall& call, const nf_explanation& explanation) {

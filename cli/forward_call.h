@@ -6,11 +6,12 @@
 #include <vector>
 
 #include "nearfield/nearfield.hpp"
+#include "pattern_arguments.h"
 
 namespace nearfield::cli {
 
 struct ForwardCall {
-  nf_neighborhood pattern;
+  AnyPattern pattern;
   Tensor query, key, value, out;  // heads-last views
   std::optional<Tensor> logsumexp;
   Options options;

@@ -14,6 +14,7 @@
 #include "forward_call.h"
 #include "inputs.h"
 #include "io/tensor_file.h"
+#include "pattern_arguments.h"
 #include "progress.h"
 
 namespace nearfield::cli {
@@ -120,9 +121,9 @@ void run_backward_files(const RunArguments& arguments) {
   const Inputs inputs = arguments.inputs.load();
   if (!inputs.has("dout"))
     throw UsageError("dout: is missing: --backward takes it as --dout FILE, or from an --input with a tensor 'dout'");
-  const nf_neighborhood pattern = arguments.pattern.resolve(inputs.grid_rank());
+  const AnyPattern pattern = arguments.pattern.resolve(inputs.grid_rank());
   const Modifiers modifiers = inputs.modifiers();
-  explain(&pattern.pattern, inputs.query(), inputs.key(), inputs.value(), options, modifiers);  // the library's rules
+  explain(head_of(pattern), inputs.query(), inputs.key(), inputs.value(), options, modifiers);  // the library's rules
   TensorMap outputs;
   outputs.emplace("out", make_out(inputs));
   outputs.emplace("logsumexp", make_logsumexp(inputs));
@@ -141,9 +142,9 @@ void run_backward_files(const RunArguments& arguments) {
   gradients.bias = gradient("bias");
   const Tensor out = in_heads_last(outputs.at("out").view(), inputs.layout());
   const Tensor logsumexp = logsumexp_in_heads_last(outputs.at("logsumexp").view(), inputs.layout());
-  forward(&pattern.pattern, inputs.query(), inputs.key(), inputs.value(), out, logsumexp, options, modifiers);
+  forward(head_of(pattern), inputs.query(), inputs.key(), inputs.value(), out, logsumexp, options, modifiers);
   const auto start = std::chrono::steady_clock::now();
-  backward(&pattern.pattern, inputs.query(), inputs.key(), inputs.value(), out, logsumexp, *inputs.dout(), gradients,
+  backward(head_of(pattern), inputs.query(), inputs.key(), inputs.value(), out, logsumexp, *inputs.dout(), gradients,
            inputs.dlogsumexp(), options, modifiers);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   write_outputs(arguments, outputs);
@@ -153,17 +154,18 @@ void run_backward_files(const RunArguments& arguments) {
 }
 
 void run_files(const RunArguments& arguments) {
+  arguments.pattern.check();
   if (arguments.backward) return run_backward_files(arguments);
   if (!arguments.inputs.dout.empty() || !arguments.inputs.dlogsumexp.empty())
     throw UsageError("dout: is for --backward");
   const Options options = arguments.engine.resolve();
   check_output_path(arguments);
   const Inputs inputs = arguments.inputs.load();
-  const nf_neighborhood pattern = arguments.pattern.resolve(inputs.grid_rank());
+  const AnyPattern pattern = arguments.pattern.resolve(inputs.grid_rank());
   const Modifiers modifiers = inputs.modifiers();
   // The library's rules, before memory for outputs is taken.
   const nf_explanation explanation =
-      explain(&pattern.pattern, inputs.query(), inputs.key(), inputs.value(), options, modifiers);
+      explain(head_of(pattern), inputs.query(), inputs.key(), inputs.value(), options, modifiers);
   TensorMap outputs;
   outputs.emplace("out", make_out(inputs));
   if (arguments.logsumexp) outputs.emplace("logsumexp", make_logsumexp(inputs));
@@ -183,6 +185,7 @@ constexpr char kExamples[] =
     "--lse\n"
     "  nearfield run -i x.safetensors --layout heads-first -k 13 --dilation 2 --boundary wrap --engine reference \\\n"
     "      --out out.safetensors\n"
+    "  nearfield run -i qkv.npz --pattern hilbert-window --size 49 --shift 24 -o out.npy\n"
     "  nearfield run --backward --input qkv.npz --dout dout.npy -k 7 --out gradients.npz\n"
     "The output holds 'out', and with --lse 'logsumexp', in the layout of the inputs and the dtype of the query;\n"
     "with --backward both, and 'dquery', 'dkey', 'dvalue' and the gradients of the modifiers that are given.\n";

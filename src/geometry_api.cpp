@@ -8,6 +8,7 @@
 #include "nearfield/nearfield.h"
 #include "pattern/curve.h"
 #include "pattern/windows.h"
+#include "plan/block_map.h"
 #include "plan/plan.h"
 
 namespace core = nearfield::core;
@@ -42,6 +43,15 @@ void write_steps(const core::Plan& plan, int64_t capacity, nf_plan_step* records
       *records++ = record_of(plan, index, tile, step);
     }
   }
+}
+
+// The map's first `capacity` blocks.
+void write_blocks(const core::BlockMap& map, int64_t capacity, nf_block* records) {
+  for (int64_t index = 0; index < map.block_count(); ++index)
+    for (const core::KeyBlock& block : map.row(index)) {
+      if (capacity-- == 0) return;
+      *records++ = {index, block.index, block.pairs, block.full() ? 1 : 0};
+    }
 }
 
 }  // namespace
@@ -95,5 +105,20 @@ nf_status nf_plan_steps(const nf_pattern* pattern, const int64_t* grid, const in
     const core::Plan plan = core::validate_plan(on_grid, tile, step);
     write_steps(plan, capacity, steps);
     *count = plan.statistics().full_steps + plan.statistics().masked_steps;
+  });
+}
+
+nf_status nf_block_map(const nf_pattern* pattern, const int64_t* grid, int64_t block, int64_t capacity,
+                       nf_block* blocks, nf_block_counts* counts) {
+  return guarded([&] {
+    const core::Pattern on_grid = core::validate_on_grid(pattern, grid);
+    core::check_block(block);
+    if (capacity < 0) core::invalid_argument("capacity=", capacity, ": must be at least 0");
+    if (capacity > 0) require(blocks, "blocks");
+    require(counts, "counts");
+    const core::BlockMap map(on_grid, block, false);
+    write_blocks(map, capacity, blocks);
+    const core::BlockCounts& found = map.counts();
+    *counts = {found.blocks, found.empty, found.full, found.masked, found.pairs};
   });
 }

@@ -95,4 +95,23 @@ inline std::vector<nf_plan_step> plan_steps(const nf_pattern* pattern, ListOf<in
   return steps;
 }
 
+// The blocks of `block` tokens that a block-sparse kernel visits. See nf_block_map.
+struct BlockMap {
+  nf_block_counts counts{};
+  std::vector<nf_block> blocks;  // not the empty ones
+  // Of all pairs of blocks, how many are skipped.
+  double empty_ratio() const {
+    return counts.blocks == 0 ? 0.0 : static_cast<double>(counts.empty) / static_cast<double>(counts.blocks);
+  }
+};
+inline BlockMap block_map(const nf_pattern* pattern, ListOf<int64_t> grid, int64_t block = 128) {
+  const auto* const lengths = detail::axes_of(pattern, grid, "grid");
+  BlockMap map;
+  detail::check(nf_block_map(pattern, lengths, block, 0, nullptr, &map.counts));
+  map.blocks.resize(static_cast<size_t>(map.counts.full + map.counts.masked));
+  detail::check(
+      nf_block_map(pattern, lengths, block, static_cast<int64_t>(map.blocks.size()), map.blocks.data(), &map.counts));
+  return map;
+}
+
 }  // namespace nearfield

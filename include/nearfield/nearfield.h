@@ -100,7 +100,10 @@ typedef struct nf_modifiers {
 typedef enum nf_engine {
   NF_ENGINE_AUTO = 0,      /* the fastest that can do it; never a slow one: NF_UNSUPPORTED says what to ask for */
   NF_ENGINE_REFERENCE = 1, /* float64, literal, slow: the oracle */
-  NF_ENGINE_CPU = 2        /* fused, vectorised, threaded */
+  NF_ENGINE_CPU = 2,       /* fused, vectorised, threaded */
+  /* Slow, for comparison: skips empty blocks of 128 x 128 tokens and masks others; forward only, no modifiers. Tokens
+   * are row-major; along an order keys and values are gathered into it first. */
+  NF_ENGINE_BLOCK_SPARSE = 3
 } nf_engine;
 
 typedef enum nf_isa { NF_ISA_AUTO = 0, NF_ISA_PORTABLE = 1, NF_ISA_AVX2 = 2 } nf_isa;
@@ -279,6 +282,25 @@ typedef struct nf_plan_step {
  * Writes the first `capacity` steps, and to *count how many there are; steps may be NULL where capacity is 0. */
 NF_API nf_status nf_plan_steps(const nf_pattern* pattern, const int64_t* grid, const int64_t* tile, const int64_t* step,
                                int64_t capacity, nf_plan_step* steps, int64_t* count);
+
+/* What a block-sparse kernel (NF_ENGINE_BLOCK_SPARSE with blocks of 128) visits: tokens in a row, row-major or along
+ * the pattern's order, in blocks of `block`. */
+typedef struct nf_block {
+  int64_t query_block, key_block; /* tokens [block * i, + block), fewer in the last */
+  int64_t pairs;                  /* (query, key) pairs that are seen: at least 1 */
+  int64_t full;                   /* 1 if that is all of them, else 0: a mask is needed */
+} nf_block;
+
+typedef struct nf_block_counts {
+  int64_t blocks; /* pairs of a block of queries and one of keys: empty + full + masked */
+  int64_t empty, full, masked;
+  int64_t pairs; /* that are seen */
+} nf_block_counts;
+
+/* Writes the first `capacity` blocks that are not empty, by query block, then key block, and counts all; blocks may be
+ * NULL where capacity is 0. 1 <= block <= 1024. NF_UNSUPPORTED if the map exceeds 256 MiB or takes too long to make. */
+NF_API nf_status nf_block_map(const nf_pattern* pattern, const int64_t* grid, int64_t block, int64_t capacity,
+                              nf_block* blocks, nf_block_counts* counts);
 
 /* ---- what would run, and on what ----------------------------------------------------------------------------- */
 

@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "base/error.h"
+#include "engine/block_sparse/block_sparse.h"
 #include "engine/reference/reference.h"
 #include "pattern/curve.h"
 #include "plan/plan.h"
@@ -150,9 +151,40 @@ void explain_reference(const Problem& problem, const Request&, const GradientsWa
              "problem, much faster.");
 }
 
+// ---- the baseline --------------------------------------------------------------------------------------------------
+
+size_t sparse_workspace(const Problem& problem, const Request& request, const GradientsWanted& wanted) {
+  return block_sparse_choose(problem, request.isa, wanted).workspace() + kWorkspaceAlignment - 1;
+}
+
+void run_sparse(const Problem& problem, const ForwardOutputs& outputs, const Request& request) {
+  const BlockSparseChoice choice = block_sparse_choose(problem, request.isa);
+  block_sparse_forward(problem, outputs, choice,
+                       aligned_workspace(request, choice.workspace(), "nf_forward_workspace"));
+}
+
+void run_sparse_backward(const Problem& problem, const BackwardInputs&, const Gradients& gradients,
+                         const Request& request) {
+  block_sparse_choose(problem, request.isa, wanted_of(gradients));  // says that there is none
+}
+
+void explain_sparse(const Problem& problem, const Request& request, const GradientsWanted& wanted,
+                    nf_explanation& explanation) {
+  const BlockSparseChoice choice = block_sparse_choose(problem, request.isa, wanted);
+  explanation.isa = static_cast<int32_t>(choice.isa);
+  TileShape blocks;
+  blocks.near[problem.pattern.rank - 1] = blocks.far[problem.pattern.rank - 1] = kSparseBlock;
+  set_tile(explanation, blocks);
+  set_statistics(explanation, problem.shape, choice.executed);
+  explanation.predicted_seconds = choice.predicted_seconds;
+  explanation.workspace = choice.workspace() + kWorkspaceAlignment - 1;
+  set_reason(explanation, choice.reason);
+}
+
 // Fastest first: `auto` takes the first that is not slow.
 constexpr Engine kEngines[] = {
     {EngineId::cpu, "cpu", false, cpu_workspace, explain_cpu, run_cpu, run_cpu_backward},
+    {EngineId::block_sparse, "block_sparse", true, sparse_workspace, explain_sparse, run_sparse, run_sparse_backward},
     {EngineId::reference, "reference", true, no_workspace, explain_reference, run_reference, run_reference_backward},
 };
 
@@ -232,7 +264,7 @@ const char* engine_name(EngineId engine) {
 }
 
 const char* engine_unavailable(EngineId engine) {
-  // Both engines run everywhere: the CPU engine always has its portable instruction set.
+  // All engines run everywhere: there always is the portable instruction set.
   return engine_name(engine) == nullptr ? "there is no such engine" : nullptr;
 }
 

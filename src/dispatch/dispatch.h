@@ -14,13 +14,13 @@
 
 namespace nearfield::core {
 
-enum class EngineId : int32_t { automatic = 0, reference = 1, cpu = 2 };
+enum class EngineId : int32_t { automatic = 0, reference = 1, cpu = 2, block_sparse = 3 };
 
 // What a caller asks of dispatch beyond the problem itself.
 struct Request {
   EngineId engine = EngineId::automatic;
-  Isa isa = Isa::automatic;                 // of the CPU engine; the reference engine has no use for it
-  CpuKernel kernel = CpuKernel::automatic;  // likewise
+  Isa isa = Isa::automatic;                 // the reference engine has no use for it
+  CpuKernel kernel = CpuKernel::automatic;  // of the CPU engine
   void* workspace = nullptr;                // any alignment; nullptr: the engine allocates
   size_t workspace_size = 0;                // bytes
 };

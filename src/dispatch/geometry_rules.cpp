@@ -86,6 +86,11 @@ void check_windows(const Pattern& pattern, int64_t first, int64_t count, const i
   }
 }
 
+void check_block(int64_t block) {
+  if (block < 1) invalid_argument("block=", block, ": must be at least 1");
+  if (block > kMaxTileExtent) invalid_argument("block=", block, ": must be at most ", kMaxTileExtent);
+}
+
 Plan validate_plan(const Pattern& pattern, const int64_t* tile, const int64_t* step) {
   require(tile, "tile");
   require(step, "step");

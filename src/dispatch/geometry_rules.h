@@ -28,4 +28,7 @@ void check_windows(const Pattern& pattern, int64_t first, int64_t count, const i
 inline constexpr int64_t kMaxTileExtent = 1024;
 Plan validate_plan(const Pattern& pattern, const int64_t* tile, const int64_t* step);
 
+// Tokens of a block of a block map: 1 to kMaxTileExtent.
+void check_block(int64_t block);
+
 }  // namespace nearfield::core

@@ -46,6 +46,14 @@ TEST(CheckProgram, OneProblemAloneIsTheSameProblem) {
   EXPECT_EQ(last_line(check.output), "1 passed, 0 failed") << check.output;
 }
 
+TEST(CheckProgram, TakesTheBaselineToo) {
+  const Finished check = run("check --cases 40 --seed 3 --engine block_sparse");
+  EXPECT_EQ(check.status, 0) << check.output;
+  EXPECT_EQ(last_line(check.output), "40 passed, 0 failed") << check.output;
+  EXPECT_EQ(run("check --cases 1 --engine block_sparse --direction backward").status, 2);
+  EXPECT_EQ(run("check --cases 1 --engine reference").status, 2);
+}
+
 TEST(CheckProgram, RefusesNonsense) {
   const Finished check = run("check --cases 0");
   EXPECT_EQ(check.status, 2);
@@ -121,6 +129,45 @@ TEST(BenchProgram, BackwardRunsOrSaysWhyNot) {
   const Finished fast = run("bench --case nat-t4-b1 --direction backward --seconds 0 --repetitions 1");
   const bool unsupported = fast.output.find("unsupported: backward") != std::string::npos;
   EXPECT_EQ(fast.status, unsupported ? 1 : 0) << fast.output;
+}
+
+TEST(BenchProgram, RunsAProblemOfOnesOwn) {
+  const std::string times = " --json --seconds 0 --repetitions 1";
+  for (const char* pattern : {"-k 5", "--pattern window --size 4,8", "--pattern hilbert-slide --size 25",
+                              "--pattern hilbert-window --size 16 --engine block_sparse"}) {
+    const Finished bench = run(std::string("bench --shape 2,16,24,2,16 ") + pattern + times);
+    ASSERT_EQ(bench.status, 0) << bench.output;
+    const auto result = nlohmann::json::parse(bench.output)["results"][0];
+    EXPECT_EQ(result["name"], "custom");
+    EXPECT_GE(result["checked_rows"].get<int>(), 400);
+  }
+}
+
+TEST(BenchProgram, RefusesHalfAProblem) {
+  const auto expect_refusal = [](const std::string& arguments, const std::string& message) {
+    const Finished bench = run("bench " + arguments);
+    EXPECT_EQ(bench.status, 2) << arguments;
+    EXPECT_NE(bench.output.find(message), std::string::npos) << bench.output;
+  };
+  expect_refusal("-k 5", "shape: is missing");
+  expect_refusal("--shape 1,8,8,1,8", "kernel_size: is missing");
+  expect_refusal("--shape 1,8,8,1,8 -k 5 --case hdit", "shape=1,8,8,1,8: must not come with --case");
+  expect_refusal("--shape 1,0,8,1,8 -k 5", "shape[1]=0: must be at least 1");
+  expect_refusal("--shape 1,8,8,1,8 -k 5 --stride 6", "stride[0]=6: must be at most kernel_size[0]=5");
+  expect_refusal("--suite morton", "suite=morton: must be hilbert");
+  expect_refusal("--suite hilbert --case hdit", "case: must not come with --suite hilbert");
+  expect_refusal("--suite hilbert --engine cpu", "engine: must not come with --suite hilbert");
+  expect_refusal("--suite hilbert --threads 1,2", "threads=1,2: must be one number with --suite hilbert");
+  expect_refusal("--suite hilbert --json --markdown", "markdown: must not come with --json");
+  expect_refusal("--full", "full: is for --suite");
+}
+
+TEST(BenchProgram, TheHilbertSuiteEndsWithItsGoal) {
+  const Finished bench = run("bench --suite hilbert --seconds 0 --repetitions 1");
+  ASSERT_EQ(bench.status, 0) << bench.output;
+  EXPECT_NE(bench.output.find("    96x96   16       83.3%     97.2%"), std::string::npos) << bench.output;
+  EXPECT_TRUE(std::regex_search(last_line(bench.output), std::regex("^Goal: 96x96 .*x is wanted: (pass|miss)$")))
+      << bench.output;
 }
 
 TEST(BenchProgram, RefusesUnknownNames) {

@@ -5,6 +5,7 @@
 
 #include "format.h"
 #include "inputs.h"
+#include "pattern_arguments.h"
 #include "suggest.h"
 
 namespace nearfield::cli::testing {
@@ -70,7 +71,7 @@ TEST(Arguments, Pattern) {
   arguments.dilation = "1,2,2";
   arguments.causal = "true,no,0";
   arguments.boundary = "cut,clamp,wrap";
-  const nf_neighborhood pattern = arguments.resolve(3);
+  const auto pattern = std::get<nf_neighborhood>(arguments.resolve(3));
   EXPECT_EQ(pattern.pattern.rank, 3);
   EXPECT_EQ(pattern.kernel_size[0], 5);
   EXPECT_EQ(pattern.kernel_size[2], 7);

@@ -82,6 +82,11 @@ TEST_F(Program, RunAgreesWithTheReference) {
       {{1, 9, 11, 2, 16}, {"--kernel-size", "3,5"}},
       {{2, 12, 12, 2, 8}, {"-k", "3", "--dilation", "2", "--boundary", "wrap"}},
       {{1, 40, 1, 32}, {"-k", "7", "--causal", "true", "--scale", "0.3"}},
+      {{1, 9, 11, 2, 16}, {"--pattern", "window", "--size", "3,5", "--shift", "1"}},
+      {{1, 9, 11, 2, 16}, {"--pattern", "hilbert-window", "--size", "16", "--shift", "8"}},
+      {{2, 12, 10, 2, 8}, {"--pattern", "hilbert-slide", "--size", "9", "--dilation", "2"}},
+      {{1, 9, 11, 1, 8}, {"--pattern", "hilbert-neighborhood", "--size", "25", "--causal", "true", "--stride", "3"}},
+      {{1, 9, 11, 1, 8}, {"--pattern", "curve-neighborhood", "--size", "25", "--order", "morton"}},
       {{1, 4, 6, 7, 1, 24}, {"-k", "3,5,5", "--stride", "1,2,1", "--boundary", "clamp,cut,wrap"}},
   };
   for (const Case& c : cases) {
@@ -224,15 +229,16 @@ void expect_wrong(const std::vector<Wrong>& cases) {
 }
 
 TEST_F(Program, RefusesBadCommands) {
-  expect_wrong({{{}, 2, "command: is missing: must be one of info, run, explain"},
-                {{"rnu"}, 2, "command=rnu: must be one of info, run, explain"},
-                {{"info", "--jsno"}, 2, "--jsno: info has no such argument (did you mean --json?)"},
-                {{"info", "more"}, 2, "more: info has no such argument"},
-                {{"explain", "--kernel-sise", "7", "--shape", "1,8,1,8"},
-                 2,
-                 "--kernel-sise: explain has no such argument (did you mean --kernel-size?)"},
-                {{"run", "--out", "x.npy"}, 2, "--kernel-size is required"},
-                {{"explain", "-k", "7"}, 2, "shape: is missing: give --shape, or files"}});
+  expect_wrong(
+      {{{}, 2, "command: is missing: must be one of info, run, explain"},
+       {{"rnu"}, 2, "command=rnu: must be one of info, run, explain"},
+       {{"info", "--jsno"}, 2, "--jsno: info has no such argument (did you mean --json?)"},
+       {{"info", "more"}, 2, "more: info has no such argument"},
+       {{"explain", "--kernel-sise", "7", "--shape", "1,8,1,8"},
+        2,
+        "--kernel-sise: explain has no such argument (did you mean --kernel-size?)"},
+       {{"run", "--out", "x.npy"}, 2, "kernel_size: is missing: --pattern neighborhood takes it as --kernel-size"},
+       {{"explain", "-k", "7"}, 2, "shape: is missing: give --shape, or files"}});
   EXPECT_NE(nearfield({"rnu"}).err.find("(did you mean run?)"), std::string::npos);
 }
 
@@ -252,7 +258,7 @@ TEST_F(Program, RefusesBadValues) {
                  "is_causal[0]=1: must be 0 where boundary[0] is wrap"},
                 {explain({"3", "--boundary", "mirror"}), 2, "boundary[0]=mirror: must be one of clamp, wrap, cut"},
                 {explain({"3", "--dtype", "i8"}), 2, "dtype=i8: must be one of f64, f32, bf16, f16"},
-                {explain({"3", "--engine", "gpu"}), 2, "engine=gpu: must be one of auto, reference, cpu"},
+                {explain({"3", "--engine", "gpu"}), 2, "engine=gpu: must be one of auto, reference, cpu, block_sparse"},
                 {explain({"3", "--isa", "sse"}), 2, "isa=sse: must be one of auto, portable, avx2"},
                 {explain({"3", "--kernel", "x"}), 2, "kernel=x: must be one of auto, band, tile"},
                 {explain({"3", "--scale", "nan"}), 2, "scale=nan: must be a finite number"},
@@ -360,7 +366,7 @@ TEST_F(Program, InfoDescribesTheMachine) {
   EXPECT_EQ(json.at("isas").at(0).at("name"), "portable");
   EXPECT_EQ(json.at("isas").at(0).at("available"), true);
   EXPECT_EQ(json.at("isas").at(0).at("reason"), nullptr);
-  EXPECT_EQ(json.at("engines").size(), 2u);
+  EXPECT_EQ(json.at("engines").size(), 3u);
   const Json forced = Json::parse(nearfield({"info", "--json"}, {"NEARFIELD_ISA=portable"}).out);
   EXPECT_EQ(forced.at("selected_isa"), "portable");
   EXPECT_EQ(forced.at("environment").at("NEARFIELD_ISA"), "portable");

@@ -39,8 +39,9 @@ void use_everything(std::vector<float>& memory, const std::vector<float>& consta
   nf::merge_backward({{out, lse}, {v, lse}}, q, {{.out = out}, {.logsumexp = lse}}, lse);
 
   const nf::Windows seen = nf::windows(pattern, {56, heads}, 0, 10, true);
+  const nf::BlockMap blocks = nf::block_map(pattern, {56, heads});
   const std::vector<nf_plan_step> steps = nf::plan_steps(pattern, {56, heads}, {4, 4}, std::array<int64_t, 2>{8, 8});
-  std::cout << seen.keys.size() << seen.bias_index.size() << seen.slots << steps.size()
+  std::cout << seen.keys.size() << seen.bias_index.size() << seen.slots << steps.size() << blocks.empty_ratio()
             << nf::window_slots(pattern, {56, 56}).front();
 
   std::cout << ragged.tokens() << nf::to_string(nf::explain(pattern, q, k, v, options)) << '\n'

@@ -15,7 +15,7 @@ nf_neighborhood window_of_three() {
   return nf_make_neighborhood(2, windows);
 }
 
-// All three functions, 3x3 windows on a grid of 4 x 6 tokens.
+// All four functions, 3x3 windows on a grid of 4 x 6 tokens.
 struct GeometryCall {
   nf_neighborhood neighborhood = window_of_three();
   const nf_pattern* pattern = &neighborhood.pattern;
@@ -24,11 +24,15 @@ struct GeometryCall {
   int64_t first = 0, count = 24, capacity = 1, *slots = memory.data(), *keys = slots, *total = slots;
   std::vector<int64_t> table = memory;
   nf_plan_step record = {}, *steps = &record;
+  int64_t block = 8;
+  nf_block first_block = {}, *blocks = &first_block;
+  nf_block_counts sums = {}, *counts = &sums;
 
   nf_status run() {
     nf_status status = nf_window_slots(pattern, grid, slots);
     if (status == NF_OK) status = nf_windows(pattern, grid, first, count, keys, table.data());
-    return status != NF_OK ? status : nf_plan_steps(pattern, grid, tile, step, capacity, steps, total);
+    if (status == NF_OK) status = nf_plan_steps(pattern, grid, tile, step, capacity, steps, total);
+    return status != NF_OK ? status : nf_block_map(pattern, grid, block, capacity, blocks, counts);
   }
 };
 
@@ -77,6 +81,10 @@ TEST(ApiDoc, Geometry) {
         c.grid = c.lengths.data(), c.tile = c.tiles.data(), c.step = c.extents.data();
         c.count = 0;
       },
+      [](GeometryCall& c) { c.block = 0; },
+      [](GeometryCall& c) { c.block = 1025; },
+      [](GeometryCall& c) { c.blocks = nullptr; },
+      [](GeometryCall& c) { c.counts = nullptr; },
   });
 }
 

@@ -2,11 +2,8 @@
 #include "engine/cpu/cpu.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <list>
-#include <memory>
 #include <mutex>
-#include <new>
 #include <utility>
 
 #include "base/error.h"
@@ -14,6 +11,7 @@
 #include "engine/cpu/gradients.h"
 #include "engine/cpu/modifiers.h"
 #include "engine/cpu/rates.h"
+#include "engine/cpu/workspace.h"
 
 namespace nearfield::core {
 namespace {
@@ -160,25 +158,6 @@ size_t shared_workspace(const Problem& problem, const GradientsWanted& wanted) {
   if (wanted.any()) SharedGradients<T>(arena, problem, wanted, modifiers.bias_head);
   return arena.used();
 }
-
-// The caller's workspace, or one of its own.
-class Workspace {
- public:
-  Workspace(void* given, size_t size) : memory_(given) {
-    if (given != nullptr) return;
-    own_.reset(std::aligned_alloc(kCacheLine, (size + kCacheLine - 1) / kCacheLine * kCacheLine));
-    if (own_ == nullptr) throw std::bad_alloc();
-    memory_ = own_.get();
-  }
-  void* memory() const { return memory_; }
-
- private:
-  struct Free {
-    void operator()(void* memory) const { std::free(memory); }
-  };
-  std::unique_ptr<void, Free> own_;
-  void* memory_;
-};
 
 }  // namespace
 

@@ -10,6 +10,7 @@
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/placement.h"
 #include "engine/problem.h"
+#include "plan/cost_model.h"
 #include "plan/plan.h"
 
 namespace nearfield::core {
@@ -87,6 +88,8 @@ inline bool in_place(const TensorView& tensor) {
 // for one (batch, head) on one thread; it returns false where the kernel can't run the problem (the tile kernel always
 // can). `forward` runs it with the choice.workspace() bytes at `workspace`.
 void tile_choose(const Problem& problem, CpuChoice& choice);
+// What the tile kernel's pieces take with the problem's channels and dtype.
+MachineRates tile_rates(const Problem& problem, Isa isa);
 void tile_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, void* workspace);
 bool band_choose(const Problem& problem, CpuChoice& choice);
 void band_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, void* workspace);

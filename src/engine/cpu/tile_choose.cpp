@@ -32,20 +32,23 @@ void add_workspace(const Problem& problem, CpuChoice& choice) {
 
 }  // namespace
 
+MachineRates tile_rates(const Problem& problem, Isa isa) {
+  const bool wide = problem.query.dtype == DType::float64;
+  const CpuRates& rates = cpu_rates(isa);
+  const double vector = rates.multiply_add;
+  const auto channels = static_cast<double>(problem.shape.head_dim + problem.shape.head_dim_v);
+  return {.per_key =
+              vector * (2 * channels * rates.tile_product + 2 * rates.tile_softmax * (wide ? 2 : 1) + rates.tile_key),
+          .per_masked_key = 2 * vector * rates.tile_mask,
+          .per_step = vector * (rates.tile_step + 4 * static_cast<double>(problem.shape.head_dim_v)),
+          .per_tile = vector * (rates.tile_step + 8 * channels)};
+}
+
 void tile_choose(const Problem& problem, CpuChoice& choice) {
   const bool wide = problem.query.dtype == DType::float64;
-  const CpuRates& rates = cpu_rates(choice.isa);
-  const Shape& shape = problem.shape;
   const int64_t lanes = wide ? kernels_of<double>(choice.isa).tile_queries : kernels_of<float>(choice.isa).tile_queries;
-  const double vector = rates.multiply_add;
-  const auto channels = static_cast<double>(shape.head_dim + shape.head_dim_v);
-  const MachineRates machine = {.per_key = vector * (2 * channels * rates.tile_product +
-                                                     2 * rates.tile_softmax * (wide ? 2 : 1) + rates.tile_key),
-                                .per_masked_key = 2 * vector * rates.tile_mask,
-                                .per_step = vector * (rates.tile_step + 4 * static_cast<double>(shape.head_dim_v)),
-                                .per_tile = vector * (rates.tile_step + 8 * channels)};
   const auto candidates = tile_candidates(problem.pattern, lanes, kStepKeys);
-  const TileChoice best = choose_tile(problem.pattern, candidates, machine);
+  const TileChoice best = choose_tile(problem.pattern, candidates, tile_rates(problem, choice.isa));
   // A bias needs to know which lap of a wrapped axis a key is on.
   choice.plan = cached_plan(problem.pattern, best.shape, false, is_given(problem.modifiers.bias));
   choice.executed = choice.plan->statistics();

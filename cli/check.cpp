@@ -82,6 +82,7 @@ CheckPlan resolve(const CheckArguments& given) {
       plan.settings.push_back({isa, kernel, threads == 0 ? nf_default_num_threads() : static_cast<int32_t>(threads),
                                parse_engine(arguments.engine)});
   core::RandomProblemOptions& problems = plan.problems;
+  problems.spheres = parse_engine(arguments.engine) != NF_ENGINE_BLOCK_SPARSE;  // it takes none
   problems.additional_keys = problems.key_mask = problems.key_weights = problems.bias = problems.softcap =
       !arguments.plain;
   if (arguments.dtype != "all") problems.dtypes = {static_cast<core::DType>(parse_dtype(arguments.dtype))};

@@ -266,7 +266,7 @@ int64_t count_pairs(const Pattern& pattern) {
 Geometry random_geometry(Random& random, const RandomProblemOptions& options) {
   Geometry geometry;
   geometry.shape = random_shape(random, options);
-  if (!options.neighborhoods_only && random.chance(0.2)) {
+  if (!options.neighborhoods_only && options.spheres && random.chance(0.2)) {
     set_sphere(random_sphere(random), geometry);
   } else {
     geometry.pattern = random_pattern(random, geometry.shape, options);

@@ -23,7 +23,8 @@ namespace nearfield::core {
 struct RandomProblemOptions {
   std::vector<DType> dtypes = {DType::float64, DType::float32, DType::bfloat16, DType::float16};
   bool additional_keys = true, key_mask = true, key_weights = true, bias = true, softcap = true;
-  bool neighborhoods_only = false;   // no windows, nothing along an order
+  bool neighborhoods_only = false;   // no windows, nothing along an order, no sphere
+  bool spheres = true;               // now and then one
   bool zero_sizes = true;            // now and then a batch or an axis of length 0
   bool gradients = false;            // draw backward_inputs() and gradients() as well
   bool all_gradients = false;        // else each may be left out

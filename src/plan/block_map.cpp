@@ -142,6 +142,8 @@ class BlockMap::Row {
 };
 
 BlockMap::BlockMap(const Pattern& pattern, int64_t block, bool with_masks) : block_(block) {
+  if (pattern.sphere)
+    unsupported("pattern.kind=4 (sphere): a block map is of one sequence of tokens, not of two grids");
   tokens_ = 1;
   for (int a = 0; a < pattern.rank; ++a) tokens_ *= length_of(pattern.axes[a]);
   const int64_t count = ceil_div(tokens_, block);

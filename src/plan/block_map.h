@@ -36,7 +36,8 @@ struct BlockCounts {
 class BlockMap {
  public:
   // block: tokens of a block, 1 to 1024. without masks it counts as much and holds less.
-  // Errors: unsupported for a map of more than kMaxBlockMapBytes, or of more than 2^33 words of bits to be looked at.
+  // Errors: unsupported for a map of more than kMaxBlockMapBytes, of more than 2^33 words of bits to be looked at, or
+  // on the sphere.
   BlockMap(const Pattern& pattern, int64_t block, bool with_masks = true);
 
   int64_t tokens() const { return tokens_; }

@@ -18,6 +18,7 @@ using core::concat;
 
 core::RandomProblem draw_plain(uint64_t seed) {
   core::RandomProblemOptions options;
+  options.spheres = false;
   options.additional_keys = options.key_mask = options.key_weights = options.bias = options.softcap = false;
   if (seed % 4 == 0) options.max_pairs *= 4, options.max_multiplies *= 8;  // several blocks on each side
   return core::RandomProblem(seed, options);

@@ -14,25 +14,44 @@ from nearfield._errors import ArgumentError, LibraryError, UnsupportedError
 from nearfield._version import __version__
 from nearfield.explain import Explanation, Info, explain, info
 from nearfield.functional import attend, na1d, na2d, na3d
+from nearfield.grids import Order, bias_extents, order
 from nearfield.merging import merge
-from nearfield.patterns import Neighborhood, Pattern
+from nearfield.patterns import (
+    HilbertNeighborhood,
+    HilbertShiftedWindow,
+    HilbertSlide,
+    HilbertWindow,
+    Neighborhood,
+    Pattern,
+    Slide,
+    Window,
+)
 
 __all__ = [
     "ArgumentError",
     "Explanation",
+    "HilbertNeighborhood",
+    "HilbertShiftedWindow",
+    "HilbertSlide",
+    "HilbertWindow",
     "Info",
     "LibraryError",
     "Neighborhood",
+    "Order",
     "Pattern",
+    "Slide",
     "UnsupportedError",
+    "Window",
     "__version__",
     "attend",
+    "bias_extents",
     "explain",
     "info",
     "merge",
     "na1d",
     "na2d",
     "na3d",
+    "order",
 ]
 
 _MODULES = ("compat", "geometry", "jax", "nn", "numpy", "plot")

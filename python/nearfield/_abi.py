@@ -318,6 +318,21 @@ def merge_backward(
         fail(status)
 
 
+def bias_extents(pattern: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]:
+    """nf_bias_extents: e for each axis of the grid, where a bias table has 2*e - 1 entries."""
+    extents = (ctypes.c_int64 * len(grid))()
+    _geometry("nf_bias_extents", pattern, grid, ctypes.addressof(extents))
+    return tuple(extents)
+
+
+def order_tokens(order: int, grid: Sequence[int], tokens: int, positions: int) -> None:
+    """nf_order_tokens, into int64 memory (tokens of the grid) at two addresses, 0 for what is not wanted."""
+    lengths = (ctypes.c_int64 * len(grid))(*grid)
+    status = lib.nf_order_tokens(order, len(grid), ctypes.addressof(lengths), tokens, positions)
+    if status:
+        fail(status)
+
+
 def window_slots(pattern: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]:
     """nf_window_slots: the length of the longest window on each axis of the grid."""
     slots = (ctypes.c_int64 * len(grid))()

@@ -12,7 +12,6 @@ A face is a module with these functions, for the arrays of one framework:
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -41,7 +40,18 @@ def face_of(arrays: Sequence[Any], names: Sequence[str] = NAMES, required: int =
         check_kind(kind, arrays, names, required)
     face = _modules.get(kind)
     if face is None:
-        face = _modules[kind] = importlib.import_module(f"nearfield._{kind}")
+        face = _modules[kind] = _load(kind)
+    return face
+
+
+def _load(kind: str) -> Any:
+    """The module. By statements: torch.compile, whose first trace may come by here, follows these and no importlib."""
+    if kind == TORCH:
+        from nearfield import _torch as face
+    elif kind == NUMPY:
+        from nearfield import _numpy as face  # type: ignore[no-redef]
+    else:
+        from nearfield import _jax as face  # type: ignore[no-redef]
     return face
 
 

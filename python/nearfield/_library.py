@@ -29,6 +29,8 @@ _FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
     "nf_explain_backward": (_i32, (_pointer,) * 8),
     "nf_merge": (_i32, (_i32,) + (_pointer,) * 4),
     "nf_merge_backward": (_i32, (_i32,) + (_pointer,) * 5),
+    "nf_bias_extents": (_i32, (_pointer,) * 3),
+    "nf_order_tokens": (_i32, (_i32, _i32) + (_pointer,) * 3),
     "nf_window_slots": (_i32, (_pointer,) * 3),
     "nf_windows": (_i32, (_pointer, _pointer, _i64, _i64, _pointer, _pointer)),
     "nf_plan_steps": (_i32, (_pointer, _pointer, _pointer, _pointer, _i64, _pointer, _pointer)),
@@ -37,6 +39,7 @@ _FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
     "nf_isa_name": (_text, (_i32,)),
     "nf_engine_name": (_text, (_i32,)),
     "nf_kernel_name": (_text, (_i32,)),
+    "nf_order_name": (_text, (_i32,)),
     "nf_isa_unavailable": (_text, (_i32,)),
     "nf_engine_unavailable": (_text, (_i32,)),
     "nf_selected_isa": (_i32, ()),
@@ -87,9 +90,15 @@ path = _path()
 lib = load(path)
 
 
+# What C and Python call differently in messages.
+_WORDS = (("must not be NULL", "must not be None"), ("nf_bias_extents", "nearfield.bias_extents"))
+
+
 def fail(status: int) -> NoReturn:
     """Raises what `status`, not 0, stands for, with the library's message in Python's words."""
-    message = lib.nf_last_error().decode().replace("must not be NULL", "must not be None")
+    message = lib.nf_last_error().decode()
+    for c, python in _WORDS:
+        message = message.replace(c, python)
     if status == _INVALID_ARGUMENT:
         raise ArgumentError(message)
     if status == _UNSUPPORTED:

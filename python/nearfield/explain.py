@@ -27,7 +27,8 @@ class Explanation:
     num_threads
         Threads that take part.
     tile, step
-        Queries of a tile and keys of a step at most, per axis of the grid.
+        Queries of a tile and keys of a step at most, per axis of the grid. Along a curve the first is of the positions
+        and the others are 1, unless its runs are boxes of the grid, as `reason` then says.
     tiles, full_steps, masked_steps
         Of one (batch, head).
     useful_pairs, executed_pairs, waste

@@ -64,14 +64,15 @@ def attend(
     Parameters
     ----------
     pattern
-        Which keys a query sees, e.g. ``Neighborhood(7)``.
+        Which keys a query sees, e.g. ``Neighborhood(7)`` or ``HilbertWindow(8)``.
     query, key, value
         torch.Tensor, numpy.ndarray or jax.Array, all of one kind; shapes as above. Strides are free, but channels
         that are not adjacent in memory are copied (`explain` says so).
     scale
         Factor of the logits; None is 1/sqrt(head_dim), 0 is allowed.
     bias
-        Relative position bias (heads, 2*kernel_size-1 per axis), entry key - query + kernel_size - 1 on each axis.
+        Relative position bias (heads, 2*kernel_size-1 per axis), entry key - query + kernel_size - 1 on each axis; in
+        place of kernel_size a window's size, or what `bias_extents` says of a curve on this grid.
         float32 (float64 with float64) or of the query's dtype.
     key_mask
         (batch, *grid) bool: True where the key takes part. A query that sees no key has out 0 and logsumexp -inf.

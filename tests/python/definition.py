@@ -1,6 +1,7 @@
-"""Neighborhood attention by its definition, in float64 numpy, one query at a time: what the faces are compared with.
+"""Local attention by its definition, in float64 numpy, one query at a time: what the faces are compared with.
 
-Written from the definitions alone: nothing of nearfield is used. Small problems only.
+Written from the definitions alone: nothing of nearfield is used. Small problems only. A pattern is a list with an `Axis`
+or a `Windowed` for each axis of the grid, or an object with a method `sights`, as definition_curves.py has.
 """
 
 from __future__ import annotations
@@ -23,8 +24,19 @@ class Axis(NamedTuple):
     boundary: str = "clamp"
 
 
-def keys_of(axis: Axis, i: int) -> list[tuple[int, int]]:
+class Windowed(NamedTuple):
+    """One axis of a grid that is cut into windows."""
+
+    length: int
+    size: int
+    shift: int = 0
+
+
+def keys_of(axis: Axis | Windowed, i: int) -> list[tuple[int, int]]:
     """(key, offset in the bias table) that query i sees, in the order of the window's slots."""
+    if isinstance(axis, Windowed):
+        same = [y for y in range(axis.length) if (y + axis.shift) // axis.size == (i + axis.shift) // axis.size]
+        return [(y, y - i + axis.size - 1) for y in same]
     g, x = i % axis.dilation, i // axis.dilation
     n = math.ceil((axis.length - g) / axis.dilation)
     k, s = axis.kernel_size, axis.stride
@@ -50,19 +62,25 @@ def keys_of(axis: Axis, i: int) -> list[tuple[int, int]]:
     return [(y * axis.dilation + g, offset + k - 1) for y, offset in seen]
 
 
+def sights(pattern: Any, token: tuple[int, ...]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """(key, place in the bias table), one number each for every axis of the grid, that this query sees."""
+    if hasattr(pattern, "sights"):
+        return pattern.sights(token)
+    per_axis = [keys_of(axis, i) for axis, i in zip(pattern, token, strict=True)]
+    return [tuple(zip(*pairs, strict=True)) for pairs in itertools.product(*per_axis)]
+
+
 # What a query sees, one by one: the key's and the value's name and index, and the bias index, None for additional keys.
 Seen = list[tuple[str, str, tuple[Any, ...], Any]]
 
 
-def seen_by(axes: list[Axis], arrays: dict[str, Any], batch: int, token: tuple[int, ...], head: int) -> Seen:
+def seen_by(pattern: Any, arrays: dict[str, Any], batch: int, token: tuple[int, ...], head: int) -> Seen:
     """All that this query sees and no mask hides."""
-    per_axis = [keys_of(axis, i) for axis, i in zip(axes, token, strict=True)]
     kv = head * arrays["key"].shape[-2] // arrays["query"].shape[-2]
     seen: Seen = []
-    for pairs in itertools.product(*per_axis):
-        y = tuple(pair[0] for pair in pairs)
+    for y, place in sights(pattern, token):
         if "key_mask" not in arrays or arrays["key_mask"][(batch, *y)]:
-            seen.append(("key", "value", (batch, *y, kv), tuple(pair[1] for pair in pairs)))
+            seen.append(("key", "value", (batch, *y, kv), place))
     for m in range(arrays["additional_keys"].shape[1] if "additional_keys" in arrays else 0):
         seen.append(("additional_keys", "additional_values", (batch, m, kv), None))
     return seen
@@ -79,7 +97,7 @@ class Result(NamedTuple):
 
 
 def differentiated(
-    axes: list[Axis],
+    pattern: Any,
     arrays: dict[str, Any],
     scale: float | None = None,
     softcap: float = 0.0,
@@ -97,7 +115,7 @@ def differentiated(
     weights = np.broadcast_to(a.get("key_weights", 1.0), (batch, *grid))
     for b, h, token in itertools.product(range(batch), range(heads), np.ndindex(*grid)):
         at = (b, *token, h)
-        seen = seen_by(axes, a, b, token, h)
+        seen = seen_by(pattern, a, b, token, h)
         # A weight of 0 hides its key, and still has a gradient.
         w = np.array([1.0 if offset is None else weights[index[:-1]] for _, _, index, offset in seen])
         if not w.any():
@@ -133,7 +151,7 @@ def differentiated(
     return Result(out, lse, gradients, sizes)
 
 
-def attention(axes: list[Axis], query, key, value, *, scale=None, softcap=0.0, **modifiers):
+def attention(pattern: Any, query, key, value, *, scale=None, softcap=0.0, **modifiers):
     """out and logsumexp in float64."""
-    found = differentiated(axes, {"query": query, "key": key, "value": value, **modifiers}, scale, softcap)
+    found = differentiated(pattern, {"query": query, "key": key, "value": value, **modifiers}, scale, softcap)
     return found.out, found.logsumexp

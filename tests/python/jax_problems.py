@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import definition
+import drawn_patterns
 import numpy as np
-from nearfield import Neighborhood
+from nearfield import Neighborhood, Pattern
 
 NAMES = ("query", "key", "value", "additional_keys", "additional_values", "key_mask", "key_weights", "bias")
 DIFFERENTIABLE = tuple(name for name in NAMES if name != "key_mask")
@@ -17,7 +18,7 @@ DIFFERENTIABLE = tuple(name for name in NAMES if name != "key_mask")
 class Problem:
     """Arrays by name (a subset of NAMES), and the rest of a call."""
 
-    pattern: Neighborhood
+    pattern: Pattern
     arrays: dict[str, Any]
     scale: float | None = None
     softcap: float = 0.0
@@ -32,13 +33,13 @@ class Problem:
 def attention(problem: Problem, dout: Any, dlse: Any) -> definition.Result:
     """What the definition says of the problem, with the gradients from dout and dlse."""
     grid = problem.arrays["query"].shape[1:-2]
-    settings = problem.pattern.axes(len(grid))
-    axes = [definition.Axis(n, *(each[a] for each in settings.values())) for a, n in enumerate(grid)]
-    return definition.differentiated(axes, problem.arrays, problem.scale, problem.softcap, dout, dlse)
+    pattern = drawn_patterns.defined(problem.pattern, grid)
+    return definition.differentiated(pattern, problem.arrays, problem.scale, problem.softcap, dout, dlse)
 
 
-def random_problem(seed: int, modifiers: bool = True, rank: int | None = None) -> Problem:
-    """A small problem of float64 arrays, with every setting drawn; the same for the same seed."""
+def random_problem(seed: int, modifiers: bool = True, rank: int | None = None, kind: str = "neighborhood") -> Problem:
+    """A small problem of float64 arrays, with every setting drawn; the same for the same seed. kind: of the pattern, one
+    of drawn_patterns.KINDS."""
     rng = np.random.default_rng(seed)
     rank = int(rng.integers(1, 4)) if rank is None else rank
     grid, axes = [], []
@@ -52,7 +53,9 @@ def random_problem(seed: int, modifiers: bool = True, rank: int | None = None) -
             length = -(-length // dilation) * dilation
         grid.append(length)
         axes.append((k, int(rng.integers(1, k + 1)), dilation, causal, boundary))
-    pattern = Neighborhood(*(tuple(axis[i] for axis in axes) for i in range(5)))
+    pattern: Pattern = Neighborhood(*(tuple(axis[i] for axis in axes) for i in range(5)))
+    if kind != "neighborhood":
+        pattern = drawn_patterns.draw(rng, kind, tuple(grid))
     batch, kv, channels, channels_v = (int(rng.integers(1, n)) for n in (4, 3, 10, 10))
     heads = kv * int(rng.integers(1, 3))
     arrays = {
@@ -80,8 +83,7 @@ def add_modifiers(problem: Problem, rng: np.random.Generator) -> None:
         shape = (batch, *grid) if rng.integers(2) else tuple(grid)
         arrays["key_weights"] = np.where(rng.random(shape) < 0.1, 0.0, rng.uniform(0.1, 3, shape))
     if rng.integers(2):
-        sizes = problem.pattern.axes(len(grid))["kernel_size"]
-        arrays["bias"] = rng.standard_normal((heads, *(2 * k - 1 for k in sizes)))
+        arrays["bias"] = rng.standard_normal((heads, *drawn_patterns.table(problem.pattern, tuple(grid))))
     if rng.integers(2):
         problem.softcap = float(rng.uniform(1, 5))
     if rng.integers(2):

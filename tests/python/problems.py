@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import definition
+import drawn_patterns
 import nearfield
 import numpy as np
 
@@ -19,15 +20,18 @@ class Problem:
 
     seed: int
     dtype: str
-    pattern: nearfield.Neighborhood
-    axes: list[definition.Axis]
+    pattern: nearfield.Pattern
     query: np.ndarray
     key: np.ndarray
     value: np.ndarray
     modifiers: dict[str, Any] = field(default_factory=dict)
 
+    def defined(self) -> Any:
+        """The pattern as the definition takes it."""
+        return drawn_patterns.defined(self.pattern, self.query.shape[1:-2])
+
     def expected(self) -> tuple[np.ndarray, np.ndarray]:
-        return definition.attention(self.axes, self.query, self.key, self.value, **self.modifiers)
+        return definition.attention(self.defined(), self.query, self.key, self.value, **self.modifiers)
 
     def __str__(self) -> str:
         given = {k: getattr(v, "shape", v) for k, v in self.modifiers.items()}
@@ -35,23 +39,16 @@ class Problem:
         return f"seed {self.seed} {self.dtype} {self.pattern} {shapes} {given}"
 
 
-def draw(seed: int, dtype: str = "float64", most_tokens: int = 60, plain: bool = False) -> Problem:
-    """A small problem; `plain`: without modifiers."""
+def draw(
+    seed: int, dtype: str = "float64", most_tokens: int = 60, plain: bool = False, kind: str = "neighborhood"
+) -> Problem:
+    """A small problem with a pattern of one of drawn_patterns.KINDS; `plain`: without modifiers."""
     random = np.random.default_rng(seed)
     rank = int(random.integers(1, 4))
-    grid = []
+    grid: tuple[int, ...] = ()
     for _ in range(rank):
-        grid.append(int(random.integers(1, max(2, most_tokens // max(1, int(np.prod(grid))) + 1))))
-    axes = []
-    for length in grid:
-        kernel = int(random.integers(1, min(length + 3, 8) + 1))
-        boundary = str(random.choice(["clamp", "wrap", "cut"]))
-        dilation = int(random.integers(1, 4))
-        if boundary == "wrap":
-            dilation = max(d for d in range(1, dilation + 1) if length % d == 0)
-        causal = bool(random.random() < 0.25) and boundary != "wrap"
-        axes.append(definition.Axis(length, kernel, int(random.integers(1, kernel + 1)), dilation, causal, boundary))
-    pattern = nearfield.Neighborhood(*(tuple(each) for each in list(zip(*axes, strict=True))[1:]))
+        grid += (int(random.integers(1, max(2, most_tokens // max(1, int(np.prod(grid))) + 1))),)
+    pattern = drawn_patterns.draw(random, kind, grid)
     batch, heads_kv, group = (int(random.integers(1, 3)) for _ in range(3))
     d, dv = int(random.integers(1, 12)), int(random.integers(1, 12))
 
@@ -62,7 +59,6 @@ def draw(seed: int, dtype: str = "float64", most_tokens: int = 60, plain: bool =
         seed,
         dtype,
         pattern,
-        axes,
         normal(batch, *grid, heads_kv * group, d),
         normal(batch, *grid, heads_kv, d),
         normal(batch, *grid, heads_kv, dv),
@@ -73,7 +69,7 @@ def draw(seed: int, dtype: str = "float64", most_tokens: int = 60, plain: bool =
     choices = {
         "scale": float(random.uniform(-1, 1)),
         "softcap": float(random.uniform(0.5, 3)),
-        "bias": normal(heads_kv * group, *(2 * axis.kernel_size - 1 for axis in axes)),
+        "bias": normal(heads_kv * group, *drawn_patterns.table(pattern, grid)),
         "key_mask": random.random((batch, *grid)) < 0.7,
         "key_weights": rounded(
             np.maximum(random.uniform(-0.2, 2, (batch, *grid)[int(random.integers(0, 2)) :]), 0), dtype

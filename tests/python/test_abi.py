@@ -1,4 +1,4 @@
-"""The layouts and constants of nearfield._abi are those that a C compiler reads from nearfield.h."""
+"""The layouts and constants of nearfield._abi and nearfield.patterns are those that a C compiler reads from the headers."""
 
 import ctypes
 import json
@@ -16,7 +16,8 @@ from nearfield import _abi, _errors, _library, _options, merging, patterns
 from nearfield.geometry import PLAN_STEP
 
 INCLUDE = Path(__file__).parents[2] / "include"
-HEADER = re.sub(r"/\*.*?\*/", "", (INCLUDE / "nearfield" / "nearfield.h").read_text(), flags=re.DOTALL)
+HEADERS = "".join((INCLUDE / "nearfield" / name).read_text() for name in ("nearfield.h", "patterns.h"))
+HEADER = re.sub(r"/\*.*?\*/", "", HEADERS, flags=re.DOTALL)
 
 # What has no counterpart in Python.
 NOT_IN_PYTHON = {"nf_ragged"}
@@ -101,6 +102,8 @@ def test_every_struct_of_the_header_is_compared():
         "nf_tensor",
         "nf_pattern",
         "nf_neighborhood",
+        "nf_window",
+        "nf_curve",
         "nf_modifiers",
         "nf_options",
         "nf_gradients",
@@ -150,6 +153,53 @@ def test_neighborhoods(compiled, rank):
         "dilation": axes("q", 6, 7, 8),
         "is_causal": axes("i", 0, 1, 1),
         "boundary": axes("i", *(compiled["constants"][name] for name in ("NF_WRAP", "NF_CUT", "NF_CLAMP"))),
+    }
+
+
+def head_of(compiled, name, pattern):
+    """What the pattern's head has to be, beside what it is."""
+    head = {name: struct.unpack("=q" if len(each) == 8 else "=i", each)[0] for name, each in pattern.items()}
+    kind = compiled["constants"][f"NF_{name.removeprefix('nf_').upper()}"]
+    return head, {"struct_size": compiled["structs"][name][""], "kind": kind, "rank": head["rank"]}
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_windows(compiled, rank):
+    words = nf.Window((7, 8, 9)[:rank], (4, 5, 6)[:rank]).words(rank)
+    memory = of(f"{len(words)}q", *words)
+    found = read(compiled, "nf_window", memory)
+    head, expected = head_of(compiled, "nf_window", read(compiled, "nf_pattern", found.pop("pattern")))
+    assert head == expected and head["rank"] == rank and head["struct_size"] == len(memory)
+    rest = (0,) * (3 - rank)
+    assert found == {"size": of("3q", *(7, 8, 9)[:rank], *rest), "shift": of("3q", *(4, 5, 6)[:rank], *rest)}
+
+
+CURVES = {
+    nf.HilbertWindow(5, dilation=3, order="morton"): ("WINDOW", 25, 0, 1),
+    nf.HilbertShiftedWindow(5, dilation=3, is_causal=True, order="row_major"): ("WINDOW", 25, 12, 1),
+    nf.HilbertSlide(8, stride=6, dilation=3): ("SLIDE", 8, 0, 6),
+    nf.HilbertNeighborhood(8, stride=6, dilation=3, is_causal=True, order="serpentine"): ("NEIGHBORHOOD", 8, 0, 6),
+}
+
+
+@pytest.mark.parametrize("pattern", CURVES, ids=repr)
+def test_curves(compiled, pattern):
+    form, size, shift, stride = CURVES[pattern]
+    words = pattern.words(2)
+    memory = of(f"{len(words)}q", *words)
+    found = read(compiled, "nf_curve", memory)
+    head, expected = head_of(compiled, "nf_curve", read(compiled, "nf_pattern", found.pop("pattern")))
+    assert head == expected and head["rank"] == 2 and head["struct_size"] == len(memory)
+    constants = compiled["constants"]
+    assert found == {
+        "order": of("i", constants[f"NF_{pattern.order.upper()}"]),
+        "form": of("i", constants[f"NF_CURVE_{form}"]),
+        "size": of("q", size),
+        "shift": of("q", shift),
+        "stride": of("q", stride),
+        "dilation": of("q", 3),
+        "is_causal": of("i", int(pattern.is_causal)),
+        "reserved": of("i", 0),
     }
 
 
@@ -223,8 +273,14 @@ def test_constants(compiled):
     assert {name: constants[f"NF_{name.upper()}"] for name in patterns.BOUNDARIES} == {
         name: number for number, name in enumerate(patterns.BOUNDARIES)
     }
+    assert {name: constants[f"NF_{name.upper()}"] for name in patterns.ORDERS} == {
+        name: number for number, name in enumerate(patterns.ORDERS, 1)
+    }
+    assert {name: constants[f"NF_CURVE_{name.upper()}"] for name in patterns.FORMS} == patterns.FORMS
+    assert {name: constants[f"NF_{name.upper()}"] for name in patterns.KINDS} == patterns.KINDS
+    assert [_options.name_of("nf_order_name", i) for i in range(1, 5)] == list(patterns.ORDERS)
     assert constants["NF_MAX_DIMS"] == _abi.MAX_DIMS
-    assert constants["NF_MAX_GRID_RANK"] == patterns._MAX_RANK
+    assert constants["NF_MAX_GRID_RANK"] == patterns.MAX_RANK
     assert constants["NF_MAX_MERGE_PARTS"] == merging._MOST
     version = ".".join(str(constants[f"NF_VERSION_{part}"]) for part in ("MAJOR", "MINOR", "PATCH"))
     assert version == nf.__version__

@@ -5,6 +5,7 @@ import nearfield as nf
 import numpy as np
 import problems
 import pytest
+from drawn_patterns import KINDS
 
 
 def cast(array, dtype):
@@ -24,10 +25,11 @@ def arguments(problem):
     return arrays, given
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
-def test_the_forward_is_what_the_definition_says(dtype):
+def test_the_forward_is_what_the_definition_says(dtype, kind):
     for seed in range(60):
-        problem = problems.draw(seed, dtype)
+        problem = problems.draw(seed, dtype, kind=kind)
         arrays, given = arguments(problem)
         out, lse = nf.attend(problem.pattern, *arrays, **given, return_lse=True)
         expected, expected_lse = problem.expected()
@@ -51,9 +53,10 @@ def test_na1d_na2d_na3d_are_attend_with_a_neighborhood():
         assert (function(x, x, x, [3] * rank) == function(x, x, x, (3,) * rank)).all()
 
 
-def test_gradients_are_the_definitions_slopes():
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_are_the_definitions_slopes(kind):
     for seed in range(12):
-        problem = problems.draw(seed, most_tokens=12)
+        problem = problems.draw(seed, most_tokens=12, kind=kind)
         arrays, given = arguments(problem)
         (out, lse), pullback = nf.numpy.vjp(problem.pattern, *arrays, **given, return_lse=True)
         random = np.random.default_rng(seed)
@@ -76,7 +79,7 @@ def test_gradients_are_the_definitions_slopes():
             for sign in (1, -1):
                 moved = dict(sources)
                 moved[name] = sources[name] + sign * 1e-6 * step
-                ends.append(total(definition.attention(problem.axes, **moved)))
+                ends.append(total(definition.attention(problem.defined(), **moved)))
             slope = (ends[0] - ends[1]) / 2e-6
             assert abs(slope - (getattr(gradients, name) * step).sum()) <= 1e-6 * (1 + abs(slope)), (str(problem), name)
 

@@ -7,6 +7,7 @@ import sys
 
 import problems
 import pytest
+from drawn_patterns import KINDS
 
 torch = pytest.importorskip("torch")
 
@@ -33,11 +34,12 @@ def of_dtype(*shape, dtype=torch.float32, seed=0, requires_grad=False):
     return torch.randn(shape, generator=generator, dtype=dtype).requires_grad_(requires_grad)
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
-def test_torch_and_numpy_agree_to_the_bit(dtype):
+def test_torch_and_numpy_agree_to_the_bit(dtype, kind):
     pytest.importorskip("numpy")
     for seed in range(40):
-        problem = problems.draw(seed, dtype)
+        problem = problems.draw(seed, dtype, kind=kind)
         arrays, given = tensors_of(problem)
         out, lse = nf.attend(problem.pattern, *arrays, **given, return_lse=True)
         assert out.dtype == arrays[0].dtype
@@ -54,9 +56,10 @@ def test_torch_and_numpy_agree_to_the_bit(dtype):
         assert (lse.numpy() == expected_lse).all(), str(problem)
 
 
-def test_gradients_of_every_modifier_pass_gradcheck():
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_of_every_modifier_pass_gradcheck(kind):
     for seed in range(14):
-        problem = problems.draw(seed, most_tokens=8)
+        problem = problems.draw(seed, most_tokens=8, kind=kind)
         if "key_weights" in problem.modifiers:  # finite differences need both sides of 0
             problem.modifiers["key_weights"] += 0.5
         arrays, given = tensors_of(problem, requires_grad=True)
@@ -70,9 +73,10 @@ def test_gradients_of_every_modifier_pass_gradcheck():
         assert torch.autograd.gradcheck(run, (*arrays, *(given[name] for name in names))), str(problem)
 
 
-def test_second_derivatives_and_forward_mode_are_right():
+@pytest.mark.parametrize("kind", KINDS)
+def test_second_derivatives_and_forward_mode_are_right(kind):
     for seed in range(6):
-        problem = problems.draw(seed, most_tokens=6)
+        problem = problems.draw(seed, most_tokens=6, kind=kind)
         if "key_weights" in problem.modifiers:
             problem.modifiers["key_weights"] += 0.5
         arrays, given = tensors_of(problem, requires_grad=True)

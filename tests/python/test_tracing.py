@@ -1,5 +1,7 @@
 """The torch face under everything that looks on: compile, export, functorch, dispatch modes, fake and meta tensors."""
 
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -53,6 +55,17 @@ def test_compile_whole_with_dynamic_shapes(name):
             assert torch.equal(out, expected)
             for a, b in zip(found, expected_gradients, strict=True):
                 assert torch.allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_the_first_call_of_all_may_be_a_compiled_one():
+    program = """if True:
+        import torch, nearfield as nf
+        x = torch.ones(1, 6, 5, 2, 4)
+        compiled = torch.compile(lambda x: nf.na2d(x, x, x, 3), fullgraph=True, backend="aot_eager")
+        print((compiled(x) == x).all().item())
+    """
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert run.stdout == "True\n", run.stderr[-2000:]
 
 
 def test_compile_with_modifiers_and_logsumexp():

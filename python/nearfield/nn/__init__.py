@@ -1,12 +1,14 @@
-"""torch modules: neighborhood attention with its projections, and the transformer block around it.
+"""torch modules: local attention with its projections, and the transformer block of neighborhood attention.
 
 They take channels-last tensors (batch, *grid, embed_dim). Importing this module imports torch.
 """
 
 from nearfield.nn.attention import NeighborhoodAttention1D, NeighborhoodAttention2D, NeighborhoodAttention3D
 from nearfield.nn.block import NeighborhoodTransformerBlock
+from nearfield.nn.local import LocalAttention
 
 __all__ = [
+    "LocalAttention",
     "NeighborhoodAttention1D",
     "NeighborhoodAttention2D",
     "NeighborhoodAttention3D",

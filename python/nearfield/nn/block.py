@@ -9,14 +9,8 @@ from torch import Tensor, nn
 
 from nearfield._errors import ArgumentError
 from nearfield._values import number, shown
-from nearfield.nn.attention import (
-    NeighborhoodAttention1D,
-    NeighborhoodAttention2D,
-    NeighborhoodAttention3D,
-    check_heads,
-    check_input,
-    check_probability,
-)
+from nearfield.nn._projected import check_heads, check_input, check_probability
+from nearfield.nn.attention import NeighborhoodAttention1D, NeighborhoodAttention2D, NeighborhoodAttention3D
 from nearfield.patterns import Bools, Ints, Names, Neighborhood
 
 _ATTENTION = (NeighborhoodAttention1D, NeighborhoodAttention2D, NeighborhoodAttention3D)

@@ -16,10 +16,12 @@ from nearfield._values import integer, integers, shown
 from nearfield.explain import explain
 from nearfield.geometry import plan_steps
 from nearfield.patterns import Ints, Pattern, check_pattern
+from nearfield.patterns._words import dilations_of, order_of
 from nearfield.plot import _canvas
 
 _MOST_TOKENS = 1 << 14
 _MOST_CELLS = 1 << 26
+_MOST_QUERIES = 1024  # of a tile on one axis
 
 Places = NDArray[np.int64]
 
@@ -48,9 +50,9 @@ def block_map(
     grid
         Lengths of the grid's 1 to 3 axes; at most 16384 tokens.
     tile, step
-        Queries of a tile and keys of a step at most: one number for all axes, or one for each. None is what `explain`
-        names for the tile kernel, a float32 tensor of one head and `head_dim`. (The band kernel visits no boxes: it
-        computes nothing in vain.)
+        Queries of a tile and keys of a step at most: one number for all axes, or one for each; along a curve, one for
+        its positions. None is what `explain` names for the tile kernel, a float32 tensor of one head and `head_dim`,
+        and as many positions of a curve. (The band kernel visits no boxes: it computes nothing in vain.)
     head_dim
         Only matters where `tile` or `step` is None.
     axes
@@ -80,9 +82,11 @@ def block_map(
     tokens = math.prod(lengths)
     if tokens > _MOST_TOKENS:
         raise ArgumentError(f"grid={grid!r}: has {tokens} tokens: must have at most {_MOST_TOKENS} to be drawn")
-    tile, step = _shapes(pattern, lengths, tile, step, head_dim)
+    words = pattern.words(len(lengths))
+    plan_grid = lengths if order_of(words) is None else (tokens,)
+    tile, step = _shapes(pattern, lengths, len(plan_grid), (tile, step), head_dim)
     steps = plan_steps(pattern, lengths, tile, step)
-    plan = _read(pattern, lengths, steps)
+    plan = _read(plan_grid, dilations_of(words), steps)
     if len(plan.rows) * tokens > _MOST_CELLS:
         raise ArgumentError(f"tile={tile!r}: must be larger: {len(plan.rows)} tiles are too many to be drawn")
     if axes is None:
@@ -97,7 +101,7 @@ def block_map(
         figure = _canvas.figure_of(left)
     _draw_map(left, plan, tokens)
     _draw_waste(right, plan)
-    sizes = f"tiles of {_by(tile, lengths)} queries, steps of at most {_by(step, lengths)} keys"
+    sizes = f"tiles of {_by(tile, plan_grid)} queries, steps of at most {_by(step, plan_grid)} keys"
     figure.suptitle(f"{pattern!r} on {' x '.join(map(str, lengths))} tokens\n{sizes}" if title is None else title)
     entries = [
         (_canvas.FULL, f"full: {plan.full} steps"),
@@ -113,8 +117,10 @@ def _by(sizes: Ints, grid: tuple[int, ...]) -> str:
 
 
 def _shapes(
-    pattern: Pattern, grid: tuple[int, ...], tile: Ints | None, step: Ints | None, head_dim: int
+    pattern: Pattern, grid: tuple[int, ...], rank: int, given: tuple[Ints | None, Ints | None], head_dim: int
 ) -> tuple[Ints, Ints]:
+    """Tile and step of a plan of `rank` axes, from `explain` where they are not given."""
+    tile, step = given
     if tile is not None and step is not None:
         return tile, step
     channels = integer("head_dim", head_dim)
@@ -122,7 +128,10 @@ def _shapes(
         raise ArgumentError(f"head_dim={channels}: must be at least 1")
     x = np.broadcast_to(np.float32(0), (1, *grid, 1, channels))
     found = explain(pattern, x, x, x, kernel="tile")
-    return found.tile if tile is None else tile, found.step if step is None else step
+    chosen, keys = found.tile, found.step
+    if rank < len(grid):  # as many positions of the curve
+        chosen, keys = (min(math.prod(chosen), _MOST_QUERIES),), (math.prod(keys),)
+    return chosen if tile is None else tile, keys if step is None else step
 
 
 class _Plan(NamedTuple):
@@ -134,11 +143,10 @@ class _Plan(NamedTuple):
     masked: int
 
 
-def _read(pattern: Pattern, grid: tuple[int, ...], steps: NDArray[Any]) -> _Plan:
-    """The steps as a picture."""
+def _read(grid: tuple[int, ...], dilation: tuple[int, ...], steps: NDArray[Any]) -> _Plan:
+    """The steps as a picture; grid: lengths of the plan's axes, the grid's own or the one of positions."""
     tiles = int(steps["tile"].max(initial=-1)) + 1
     firsts = np.searchsorted(steps["tile"], np.arange(tiles))  # a tile's first step; steps come tile after tile
-    dilation = pattern.axes(len(grid))["dilation"]  # type: ignore[attr-defined]
     order = np.concatenate([_tokens(steps[i], "query", grid, dilation) for i in firsts])
     place = np.empty(math.prod(grid), np.int64)
     place[order] = np.arange(len(order))

@@ -83,15 +83,21 @@ def runs(cells: NDArray[np.bool_], left: float = 0, top: float = 0) -> list[Box]
 
 def legend(axes: Axes, entries: Sequence[tuple[str, str]]) -> None:
     """Colours and what they mean, below the axes' labels."""
-    handles = [Patch(facecolor=colour, edgecolor="#777777", linewidth=0.5, label=text) for colour, text in entries]
+    legend_below(
+        axes, [Patch(facecolor=each, edgecolor="#777777", linewidth=0.5, label=text) for each, text in entries]
+    )
+
+
+def legend_below(axes: Axes, handles: Sequence[Any]) -> None:
+    """Things and their labels, three in a row, below the axes' labels."""
     figure = figure_of(axes)
     below = axes.transAxes + ScaledTranslation(0, -36 / 72, figure.dpi_scale_trans)
     axes.legend(
-        handles=handles,
+        handles=list(handles),
         loc="upper center",
         bbox_to_anchor=(0.5, 0),
         bbox_transform=below,
-        ncols=len(entries),
+        ncols=min(len(handles), 3),
         frameon=False,
     )
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from nearfield.compat.natten._binding import Release, bind
 from nearfield.compat.natten.functional import check_fits
-from nearfield.nn.attention import NeighborhoodAttention, check_input
+from nearfield.nn._projected import check_input
+from nearfield.nn.attention import NeighborhoodAttention
 
 __all__ = ["NeighborhoodAttention1D", "NeighborhoodAttention2D", "NeighborhoodAttention3D"]
 

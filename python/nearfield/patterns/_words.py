@@ -1,0 +1,80 @@
+"""The C structs of patterns as 64-bit words, and what can be read back from them. Layouts are those of patterns.h;
+tests/python/test_abi.py compares them with a C compiler's.
+
+    every pattern     2 words: struct_size; kind | rank << 32
+    nf_neighborhood  14 words: kernel_size[3]; stride[3]; dilation[3]; is_causal[3], boundary[3] of 32 bits each
+    nf_window         8 words: size[3]; shift[3]
+    nf_curve          8 words: order | form << 32; size; shift; stride; dilation; is_causal
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Words = tuple[int, ...]
+
+MAX_RANK = 3
+MAX_WINDOW = 1 << 40  # of windows and dilations
+KINDS = {"neighborhood": 1, "window": 2, "curve": 3}
+BOUNDARIES = ("clamp", "wrap", "cut")
+ORDERS = ("hilbert", "morton", "serpentine", "row_major")  # numbered from 1
+FORMS = {"window": 1, "slide": 2, "neighborhood": 3}
+
+_WORD = 8
+
+
+def neighborhood(
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    is_causal: Sequence[bool],
+    boundary: Sequence[str],
+) -> Words:
+    """nf_neighborhood, from a value for each axis."""
+    rank = len(kernel_size)
+    rest = (0,) * (MAX_RANK - rank)
+    small = [int(each) for each in is_causal] + list(rest)
+    small += [BOUNDARIES.index(each) for each in boundary] + list(rest)
+    return (
+        14 * _WORD,
+        KINDS["neighborhood"] | rank << 32,
+        *kernel_size,
+        *rest,
+        *stride,
+        *rest,
+        *dilation,
+        *rest,
+        *(small[i] | small[i + 1] << 32 for i in (0, 2, 4)),
+    )
+
+
+def window(size: Sequence[int], shift: Sequence[int]) -> Words:
+    """nf_window, from a value for each axis."""
+    rank = len(size)
+    rest = (0,) * (MAX_RANK - rank)
+    return (8 * _WORD, KINDS["window"] | rank << 32, *size, *rest, *shift, *rest)
+
+
+def curve(
+    rank: int, order: str, form: str, size: int, shift: int, stride: int, dilation: int, is_causal: bool
+) -> Words:
+    """nf_curve on a grid of `rank` axes."""
+    head = (8 * _WORD, KINDS["curve"] | rank << 32, (1 + ORDERS.index(order)) | FORMS[form] << 32)
+    return (*head, size, shift, stride, dilation, int(is_causal))
+
+
+def order_of(words: Words) -> str | None:
+    """The order that the pattern is laid along; None where it is one of the grid's own axes."""
+    return ORDERS[(words[2] & 0xFFFFFFFF) - 1] if _kind(words) == KINDS["curve"] else None
+
+
+def dilations_of(words: Words) -> tuple[int, ...]:
+    """The dilation on each axis of the pattern's plans: the grid's axes, or the one of the positions."""
+    kind, rank = _kind(words), words[1] >> 32
+    if kind == KINDS["curve"]:
+        return (words[6],)
+    return (1,) * rank if kind == KINDS["window"] else words[8 : 8 + rank]
+
+
+def _kind(words: Words) -> int:
+    return words[1] & 0xFFFFFFFF

@@ -20,7 +20,7 @@ HEADERS = "".join((INCLUDE / "nearfield" / name).read_text() for name in ("nearf
 HEADER = re.sub(r"/\*.*?\*/", "", HEADERS, flags=re.DOTALL)
 
 # What has no counterpart in Python.
-NOT_IN_PYTHON = {"nf_ragged"}
+NOT_IN_PYTHON = {"nf_ragged", "nf_sphere", "nf_sphere_grid", "nf_block", "nf_block_counts"}
 
 
 def structs():

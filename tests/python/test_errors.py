@@ -43,7 +43,11 @@ WRONG = [
     (lambda: nf.na1d(X, X, X, 3, scale=True), TypeError, r"scale=True: must be a number"),
     (lambda: nf.na1d(X, X, X, 3, scale=float("nan")), ValueError, r"scale=nan"),
     (lambda: nf.na1d(X, X, X, 3, additional_keys=X), ValueError, r"additional_values"),
-    (lambda: nf.na1d(X, X, X, 3, engine="gpu"), ValueError, r"engine='gpu': must be one of 'auto', 'reference', 'cpu'"),
+    (
+        lambda: nf.na1d(X, X, X, 3, engine="gpu"),
+        ValueError,
+        r"engine='gpu': must be one of 'auto', 'reference', 'cpu', 'block_sparse'",
+    ),
     (lambda: nf.na1d(X, X, X, 3, isa="avx10"), ValueError, r"isa='avx10': must be one of"),
     (lambda: nf.na1d(X, X, X, 3, kernel="fast"), ValueError, r"kernel='fast': must be one of"),
     (lambda: nf.na1d(X, X, X, 3, precision="low"), ValueError, r"precision='low': must be one of"),

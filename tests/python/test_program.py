@@ -22,6 +22,14 @@ def test_overhead_prints_ratios():
     assert found.stdout.count("x\n") == 3 and "forward and backward" in found.stdout
 
 
+def test_slide_compares_its_outputs_and_prints_ratios():
+    pytest.importorskip("torch")
+    found = run("bench", "--slide", "--rounds", "1", "--side", "9", "--window", "4")
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.count("x\n") == 3 and "HilbertSlide(16)" in found.stdout
+
+
 def test_wrong_arguments_are_refused():
+    assert "window=0: must be at least 1" in run("bench", "--slide", "--window", "0").stderr
     assert "rounds=0: must be at least 1" in run("bench", "--overhead", "--rounds", "0").stderr
     assert run().returncode == 2

@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from nearfield import Neighborhood, plot
+from nearfield import HilbertSlide, HilbertWindow, Neighborhood, Window, plot
 
 LENGTH = 24  # of the axes that are drawn as a matrix
 
@@ -45,6 +45,14 @@ def weights() -> Figure:
     return plot.attention(Neighborhood(9), features, features, (5, 10), scale=8.0)
 
 
+def masks() -> Figure:
+    """Windows of 8 x 8 on 64 x 64 tokens, in both orders of the tokens."""
+    figure = Figure(figsize=(9.6, 5.6), layout="constrained")
+    for axes, pattern in zip(figure.subplots(1, 2), (Window(8), HilbertWindow(8)), strict=True):
+        plot.block_mask(pattern, (64, 64), axes=axes)
+    return figure
+
+
 PICTURES: dict[str, Callable[[], Figure]] = {
     "first": lambda: plot.window(Neighborhood(7), (20, 28), query=(9, 11)),
     "clamp": lambda: plot.window(Neighborhood(7), (16, 24), query=(2, 10)),
@@ -54,6 +62,11 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "strides": strides,
     "causal": lambda: plot.window(Neighborhood(7, is_causal=True), LENGTH),
     "video": lambda: plot.window(Neighborhood((3, 5, 5), is_causal=(True, False, False)), (6, 12, 16), query=(3, 4, 8)),
+    "shifted": lambda: plot.windows(Window(6, shift=3), (16, 24), [(0, 1), (4, 9), (10, 22)]),
+    "curve": lambda: plot.curve("hilbert", (13, 18)),
+    "hilbert_windows": lambda: plot.windows(HilbertWindow(4), (16, 24), [(1, 2), (6, 9), (14, 3), (11, 20)]),
+    "hilbert_slide": lambda: plot.windows(HilbertSlide(25), (16, 24), [(1, 2), (6, 9), (11, 20)]),
+    "masks": masks,
     "weights": weights,
     "blocks": lambda: plot.block_map(Neighborhood(65), 512, tile=16, step=60),
     "blocks_stride": lambda: plot.block_map(Neighborhood(64, stride=16), 512, tile=16, step=64),

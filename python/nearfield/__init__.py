@@ -4,7 +4,8 @@
 
 takes torch, numpy or JAX arrays (batch, height, width, heads, head_dim) and returns the same kind. Importing the package
 imports none of these frameworks; `nearfield.nn` and `nearfield.compat` need torch, `nearfield.plot` matplotlib,
-`nearfield.numpy` and `nearfield.geometry` numpy and `nearfield.jax` JAX, and are loaded when first named.
+`nearfield.numpy` and `nearfield.geometry` numpy and `nearfield.jax` JAX, and are loaded when first named. `order` gives
+numpy arrays.
 """
 
 import importlib

@@ -27,6 +27,8 @@ elif kind == "torch":
     out = nf.na2d(x, x, x, 3)
     out.sum().backward()
     assert torch.equal(out, torch.ones_like(x)) and abs(x.grad.sum().item() - x.numel()) < 1e-3
+    layer = nf.nn.LocalAttention(16, 2, nf.HilbertWindow(2), grid=(5, 5), rel_pos_bias=True)
+    assert layer(torch.ones(1, 5, 5, 16)).shape == (1, 5, 5, 16)
     assert nf.nn.NeighborhoodAttention2D(16, num_heads=2, kernel_size=3)(torch.ones(1, 5, 5, 16)).shape == (1, 5, 5, 16)
 else:
     import jax

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -46,12 +45,12 @@ def tiles() -> Data:
 
     parts: list[list[Tensor]] = [[], [], [], []]
     for label, photograph in enumerate(load_sample_images().images):
-        grey = torch.from_numpy(photograph.astype(np.float32)).mean(-1)
+        grey = torch.from_numpy(photograph.mean(-1))  # float64: means and deviations are exact enough
         cut = grey.unfold(0, TILE, TILE).unfold(1, TILE, TILE)  # (rows, columns, TILE, TILE)
         cut = (cut - cut.mean((2, 3), keepdim=True)) / cut.std((2, 3), keepdim=True).clamp(min=1)
         held_out = torch.arange(cut.shape[1]) % 4 == 3
         for first, chosen in ((0, ~held_out), (2, held_out)):
-            images = cut[:, chosen].flatten(0, 1)[:, None]
+            images = cut[:, chosen].flatten(0, 1)[:, None].float()
             parts[first].append(images)
             parts[first + 1].append(torch.full((len(images),), label))
     return Data(2, *map(torch.cat, parts))
@@ -60,8 +59,8 @@ def tiles() -> Data:
 DATA: dict[str, Callable[[], Data]] = {"digits": digits, "tiles": tiles}
 
 
-def load(name: str, side: int) -> Data:
-    """The images of that name, up-scaled to side x side pixels."""
+def load(name: str, side: int, score: int) -> Data:
+    """The images of that name, up-scaled to side x side pixels; of those held out at most `score`, evenly spread."""
 
     def scaled(images: Tensor) -> Tensor:
         if images.shape[-1] == side:
@@ -69,4 +68,8 @@ def load(name: str, side: int) -> Data:
         return functional.interpolate(images, (side, side), mode="bicubic", align_corners=False)
 
     data = DATA[name]()
-    return data._replace(images=scaled(data.images), test_images=scaled(data.test_images))
+    held_out = len(data.test_labels)
+    kept = torch.arange(min(score, held_out)) * held_out // min(score, held_out)
+    return data._replace(
+        images=scaled(data.images), test_images=scaled(data.test_images[kept]), test_labels=data.test_labels[kept]
+    )

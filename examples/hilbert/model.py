@@ -31,13 +31,16 @@ class Configuration:
     side: int  # of the images, in pixels
     batch: int
     steps: int
+    score: int  # held-out images that it is scored on, at most
 
 
 # "tiny": grids of 20x20 and 10x10, which windows of 5x5 tile exactly, and where runs of the curve are no squares.
 # "mini": the sizes of the paper's mini models; images of 224x224 have its grids of 56, 28, 14 and 7.
 CONFIGURATIONS = {
-    "tiny": Configuration((2, 2), (2, 4), width=32, window=5, mlp=2, patch=1, side=20, batch=32, steps=250),
-    "mini": Configuration((3, 4, 6, 5), (2, 4, 8, 16), width=64, window=7, mlp=3, patch=4, side=128, batch=4, steps=20),
+    "tiny": Configuration((2, 2), (2, 4), width=32, window=5, mlp=2, patch=1, side=20, batch=16, steps=200, score=1000),
+    "mini": Configuration(
+        (3, 4, 6, 5), (2, 4, 8, 16), width=64, window=7, mlp=3, patch=4, side=128, batch=4, steps=20, score=60
+    ),
 }
 
 

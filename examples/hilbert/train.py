@@ -2,7 +2,7 @@
 
 python train.py                                  scans of digits
 python train.py --data tiles                     tiles of two photographs: which one is a tile from?
-python train.py --config mini --steps 20         the paper's mini models
+python train.py --config mini                    the paper's mini models, for a few steps
 
 The models begin with the same weights and see the same images, step by step in turns.
 """
@@ -70,8 +70,8 @@ def trainees(sizes: Configuration, data: Data, side: int, steps: int, seed: int)
     for attention in ATTENTIONS.values():
         torch.manual_seed(seed)
         model = Classifier(attention.pattern, sizes, side, data.classes)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps + 1, pct_start=0.15)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.05)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps + 1, pct_start=0.15)
         made.append(Trainee(attention, model, optimizer, schedule))
     return made
 
@@ -146,16 +146,17 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="of each model (default: the configuration's)")
     parser.add_argument("--batch", type=int, help="images of a step (default: the configuration's)")
     parser.add_argument("--side", type=int, help="pixels to up-scale images to (default: the configuration's)")
+    parser.add_argument("--score", type=int, help="held-out images to score on, at most (default: the configuration's)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="default 1")
     parser.add_argument("--least", type=float, default=0.0, help="share of held-out images below which this fails")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     arguments = parser.parse_args()
     sizes = CONFIGURATIONS[arguments.config]
-    for name in ("steps", "batch", "side"):
+    for name in ("steps", "batch", "side", "score"):
         if getattr(arguments, name) is None:
             setattr(arguments, name, getattr(sizes, name))
-    for name, least in (("steps", 1), ("batch", 1), ("side", 8), ("seed", 0), ("threads", 1)):
+    for name, least in (("steps", 1), ("batch", 1), ("side", 8), ("score", 1), ("seed", 0), ("threads", 1)):
         if getattr(arguments, name) < least:
             parser.error(f"--{name}={getattr(arguments, name)}: must be at least {least}")
     if arguments.seed >= 1 << 63:
@@ -169,7 +170,7 @@ def main() -> int:
     """Returns 1 if a model does not recognise enough of the held-out images."""
     arguments = parse()
     torch.set_num_threads(arguments.threads)
-    data = load(arguments.data, arguments.side)
+    data = load(arguments.data, arguments.side, arguments.score)
     rows = train(CONFIGURATIONS[arguments.config], data, arguments)
     if arguments.json:
         settings = {name: value for name, value in vars(arguments).items() if name not in ("json", "least")}
@@ -177,7 +178,7 @@ def main() -> int:
     else:
         print(
             f"{arguments.config} models, {arguments.data}: {arguments.steps} steps of {arguments.batch} images of "
-            f"{arguments.side}x{arguments.side} pixels, seed {arguments.seed}; {len(data.test_labels)} images held out"
+            f"{arguments.side}x{arguments.side} pixels, seed {arguments.seed}; {len(data.test_labels)} held-out images"
         )
         print(table(rows))
     return 0 if min(each.accuracy for each in rows) >= arguments.least else 1

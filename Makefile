@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 export CTEST_PARALLEL_LEVEL := $(JOBS)
 
-.PHONY: help build demo train-demo test test-python test-long bench docs lint format asan tsan clean
+.PHONY: help build demo train-demo hilbert-demo test test-python test-long bench docs lint format asan tsan clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,6 +29,12 @@ train-demo: ## learn a better filter through forward and backward, in a minute; 
 	@$(call configure,release,-DNEARFIELD_BUILD_TESTS=OFF)
 	@cmake --build --preset release --target nearfield_train
 	@examples/train/demo.sh
+
+hilbert-demo: ## train transformers along the Hilbert curve and their row-major counterparts; prints a table
+	@tools/setup.sh demo
+	@$(call configure,release,-DNEARFIELD_BUILD_TESTS=OFF)
+	@cmake --build --preset release --target libnearfield.so
+	@examples/hilbert/demo.sh
 
 test: ## build everything and run every test: about ten minutes on two cores
 	@tools/setup.sh test python

@@ -18,4 +18,4 @@ for file in "$library" "$python"; do
 done
 
 # From the tree, without installing: the package finds its library by the variable.
-NEARFIELD_LIBRARY=$library PYTHONPATH=python "$python" examples/hilbert/train.py --least 0.75 "${@:2}"
+NEARFIELD_LIBRARY=$library PYTHONPATH=python "$python" examples/hilbert/train.py --least 0.8 "${@:2}"

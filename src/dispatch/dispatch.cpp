@@ -118,7 +118,7 @@ void explain_cpu(const Problem& given, const Request& request, const GradientsWa
   const CpuChoice choice = cpu_choose(problem, request.isa, request.kernel, wanted);
   explanation.isa = static_cast<int32_t>(choice.isa);
   explanation.kernel = static_cast<int32_t>(choice.kernel);
-  if (choice.plan) set_tile(explanation, choice.plan->shape());
+  set_tile(explanation, choice.tile);
   set_statistics(explanation, problem.shape, choice.executed);
   explanation.predicted_seconds = choice.predicted_seconds;
   explanation.workspace = cpu_workspace(problem, request, wanted);

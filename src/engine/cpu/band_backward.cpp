@@ -20,11 +20,13 @@ template <class T>
 class BandBackward : BandWalk<T> {
  public:
   BandBackward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
-               const CpuChoice& choice, const SharedModifiers<T>& modifiers, SharedGradients<T>& sums, void* memory)
-      : BandWalk<T>(problem, choice, modifiers, memory),
+               const CpuChoice& choice, const CpuPart& part, const SharedModifiers<T>& modifiers,
+               SharedGradients<T>& sums, void* memory)
+      : BandWalk<T>(problem, choice, part, modifiers, memory),
         inputs_(inputs),
         gradients_(gradients),
         wanted_(choice.wanted),
+        part_(part),
         sums_(sums),
         own_(this->arena_, problem, kernels_, this->extent_, ws_, choice.wanted) {
     alongside_[0] = {&problem_.query, ws_.query_offsets};
@@ -36,7 +38,7 @@ class BandBackward : BandWalk<T> {
     std::fill_n(own_.additional_from, problem.shape.additional, 0);
   }
 
-  // A whole column. next: along an order.
+  // The part's lines of a column. next: along an order.
   void run(const Column& column, const std::optional<NextBand>& next, const BandHeads& heads,
            const BackwardTask& task) {
     const Turnstile::Turn turn(task.turnstile, task.number);
@@ -55,7 +57,8 @@ class BandBackward : BandWalk<T> {
     const auto retire = [&](int64_t kv_head, const LineTag& tag, T* slot) {
       add_line(column, heads, kv_head, tag, slot);
     };
-    this->walk(column, heads, 0, column.lines(), visit, retire);
+    const LineRange lines = lines_of(part_, column);
+    this->walk(column, heads, lines.first, lines.end, visit, retire);
     hand_in(heads, turn);
   }
 
@@ -254,6 +257,7 @@ class BandBackward : BandWalk<T> {
   const BackwardInputs& inputs_;
   const Gradients& gradients_;
   const GradientsWanted wanted_;
+  const CpuPart& part_;
   SharedGradients<T>& sums_;
   BandGradientWorkspace<T> own_;
 };
@@ -274,13 +278,16 @@ std::vector<std::vector<int64_t>> columns_by_colour(const Plan& plan) {
   return columns;
 }
 
+}  // namespace
+
 template <class T>
-void run_bands(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
-               const CpuChoice& choice, std::byte* workspace) {
-  const int64_t together = choice.heads_together, kv_heads = problem.shape.heads_kv;
-  const int64_t groups = ceil_div(kv_heads, together);
-  run_by_colour<T, BandBackward<T>>(problem, inputs, gradients, choice, workspace, columns_by_colour(*choice.plan),
-                                    groups,
+void band_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
+                   const CpuChoice& choice, const CpuPart& part, const SharedModifiers<T>& modifiers,
+                   SharedGradients<T>& sums, std::byte* slots) {
+  const Plan& plan = *part.plan;
+  const int64_t together = part.heads_together, kv_heads = problem.shape.heads_kv;
+  run_by_colour<T, BandBackward<T>>(problem, inputs, gradients, choice, part, modifiers, sums, slots,
+                                    columns_by_colour(plan), ceil_div(kv_heads, together),
                                     [&](BandBackward<T>& pass, int64_t column, const BackwardTask& task,
                                         const int64_t* next_column, const BackwardTask& next_task) {
                                       const auto heads_of = [&](const BackwardTask& of) {
@@ -289,21 +296,15 @@ void run_bands(const Problem& problem, const BackwardInputs& inputs, const Gradi
                                       };
                                       std::optional<NextBand> next;
                                       if (problem.pattern.order && next_column != nullptr)
-                                        next = {column_at(*choice.plan, *next_column), heads_of(next_task)};
-                                      pass.run(column_at(*choice.plan, column), next, heads_of(task), task);
+                                        next = {column_at(plan, *next_column), heads_of(next_task)};
+                                      pass.run(column_at(plan, column), next, heads_of(task), task);
                                     });
 }
 
-}  // namespace
-
-void band_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
-                   const CpuChoice& choice, void* workspace) {
-  auto* memory = static_cast<std::byte*>(workspace);
-  if (problem.query.dtype == DType::float64) {
-    run_bands<double>(problem, inputs, gradients, choice, memory);
-  } else {
-    run_bands<float>(problem, inputs, gradients, choice, memory);
-  }
-}
+template void band_backward<float>(const Problem&, const BackwardInputs&, const Gradients&, const CpuChoice&,
+                                   const CpuPart&, const SharedModifiers<float>&, SharedGradients<float>&, std::byte*);
+template void band_backward<double>(const Problem&, const BackwardInputs&, const Gradients&, const CpuChoice&,
+                                    const CpuPart&, const SharedModifiers<double>&, SharedGradients<double>&,
+                                    std::byte*);
 
 }  // namespace nearfield::core

@@ -85,8 +85,8 @@ bool choose(const Problem& problem, CpuChoice& choice) {
   const int last = problem.pattern.rank - 1;
   shape.near[last] = strip_length(problem, kernels.lanes);
   for (int a = 0; a <= last; ++a) shape.far[a] = std::max<int64_t>(1, keys_on_axis(problem.pattern, a));
-  choice.plan = cached_plan(problem.pattern, shape);
-  const BandExtent extent(*choice.plan, kernels.lanes, static_cast<int64_t>(sizeof(T)));
+  const auto plan = cached_plan(problem.pattern, shape);
+  const BandExtent extent(*plan, kernels.lanes, static_cast<int64_t>(sizeof(T)));
   Arena arena(nullptr);
   const BandWorkspace<T> ws(arena, problem, kernels, extent, choice.wanted);
   constexpr auto kSize = static_cast<int64_t>(sizeof(T));
@@ -95,9 +95,10 @@ bool choose(const Problem& problem, CpuChoice& choice) {
   if (choice.wanted.any()) BandGradientWorkspace<T>(arena, problem, kernels, extent, ws, choice.wanted);
   if (arena.used() > kMostSlotBytes) return false;
   choice.workspace_per_slot = arena.used();
-  choice.heads_together = ws.heads;
+  choice.parts = {{.kernel = CpuKernel::band, .plan = plan, .heads_together = ws.heads}};
+  choice.tile = shape;
 
-  const BandWork work(*choice.plan, kernels.lanes);
+  const BandWork work(*plan, kernels.lanes);
   const double vectors = static_cast<double>(ws.key_stride + ws.value_stride) / static_cast<double>(kernels.lanes);
   const double useful = work.lines * work.last_pairs, padded = work.lines * work.last_padded;
   // Walking to the next query line brings in one key line for each combination of the other outer axes.
@@ -107,11 +108,11 @@ bool choose(const Problem& problem, CpuChoice& choice) {
                                                padded * rates.band_softmax * (sizeof(T) / 4.0) +
                                                fresh * work.packed * vectors * rates.pack_vector);
   choice.predicted_seconds = seconds;
-  const PlanStatistics& plan = choice.plan->statistics();
+  const int64_t pairs = plan->statistics().useful_pairs;
   choice.executed = {};
   choice.executed.tiles = static_cast<int64_t>(work.query_lines) * work.runs;
   choice.executed.full_steps = static_cast<int64_t>(work.lines) * work.runs;  // exact: nothing is masked
-  choice.executed.useful_pairs = choice.executed.executed_pairs = plan.useful_pairs;
+  choice.executed.useful_pairs = choice.executed.executed_pairs = pairs;
   return true;
 }
 

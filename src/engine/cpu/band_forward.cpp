@@ -13,9 +13,9 @@ namespace {
 template <class T>
 class BandForward : BandWalk<T> {
  public:
-  BandForward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice,
+  BandForward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, const CpuPart& part,
               const SharedModifiers<T>& modifiers, void* memory)
-      : BandWalk<T>(problem, choice, modifiers, memory), outputs_(outputs) {
+      : BandWalk<T>(problem, choice, part, modifiers, memory), outputs_(outputs) {
     alongside_[0] = {&problem_.query, ws_.query_offsets};
     alongside_[1] = {&outputs_.out, ws_.out_offsets};
     alongside_count_ = 2;
@@ -76,23 +76,23 @@ class BandForward : BandWalk<T> {
   const ForwardOutputs& outputs_;
 };
 
-// Work on each query line of a column.
-std::vector<double> line_costs(const Column& column) {
+// Work on each of the part's query lines of a column.
+std::vector<double> line_costs(const Column& column, const LineRange& lines) {
+  const int64_t rows = column.outer[1].near();
   std::vector<double> costs;
-  for (int64_t plane = 0; plane < column.outer[0].near(); ++plane)
-    for (int64_t row = 0; row < column.outer[1].near(); ++row)
-      costs.push_back(static_cast<double>(column.outer[0].seen(plane).length * column.outer[1].seen(row).length));
+  for (int64_t line = lines.first; line < lines.end; ++line)
+    costs.push_back(
+        static_cast<double>(column.outer[0].seen(line / rows).length * column.outer[1].seen(line % rows).length));
   return costs;
 }
 
+}  // namespace
+
 template <class T>
-void run_bands(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, std::byte* workspace) {
-  const Plan& plan = *choice.plan;
-  Arena shared(workspace);
-  SharedModifiers<T> modifiers(shared, problem, false);
-  modifiers.fill(problem);
-  std::byte* slots = workspace + choice.workspace_shared;
-  const int64_t together = choice.heads_together, columns = column_count(plan), kv_heads = problem.shape.heads_kv;
+void band_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, const CpuPart& part,
+                  const SharedModifiers<T>& modifiers, std::byte* slots) {
+  const Plan& plan = *part.plan;
+  const int64_t together = part.heads_together, columns = column_count(plan), kv_heads = problem.shape.heads_kv;
   const int64_t groups = ceil_div(kv_heads, together), units = problem.shape.batch * groups * columns;
   // A task that begins in the middle of a column packs its first lines again: no more pieces than threads need.
   const int64_t pieces = choice.slots == 1 ? 1 : std::clamp<int64_t>(choice.slots * kTasksPerThread / units, 1, 64);
@@ -102,30 +102,27 @@ void run_bands(const Problem& problem, const ForwardOutputs& outputs, const CpuC
   };
   TaskQueue queue(units * pieces);
   parallel_for(problem.threading, choice.slots, [&](int64_t slot) {
-    BandForward<T> forward(problem, outputs, choice, modifiers,
+    BandForward<T> forward(problem, outputs, choice, part, modifiers,
                            slots + static_cast<size_t>(slot) * choice.workspace_per_slot);
     for (int64_t task = 0; queue.next(task);) {
       const int64_t piece = task % pieces, unit = task / pieces;
       const Column column = column_at(plan, unit % columns);
-      const auto cuts = pieces == 1 ? std::vector<int64_t>{0, column.lines()} : cut_by_cost(line_costs(column), pieces);
+      const LineRange lines = lines_of(part, column);
+      const auto cuts = pieces == 1 ? std::vector<int64_t>{0, lines.end - lines.first}
+                                    : cut_by_cost(line_costs(column, lines), pieces);
       if (piece + 1 >= static_cast<int64_t>(cuts.size())) continue;  // fewer lines than pieces
       const int64_t after = unit + choice.slots;
       std::optional<NextBand> next;
       if (problem.pattern.order && after < units) next = {column_at(plan, after % columns), heads_of(after)};
-      forward.run(column, next, heads_of(unit), cuts[static_cast<size_t>(piece)], cuts[static_cast<size_t>(piece) + 1]);
+      forward.run(column, next, heads_of(unit), lines.first + cuts[static_cast<size_t>(piece)],
+                  lines.first + cuts[static_cast<size_t>(piece) + 1]);
     }
   });
 }
 
-}  // namespace
-
-void band_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, void* workspace) {
-  auto* memory = static_cast<std::byte*>(workspace);
-  if (problem.query.dtype == DType::float64) {
-    run_bands<double>(problem, outputs, choice, memory);
-  } else {
-    run_bands<float>(problem, outputs, choice, memory);
-  }
-}
+template void band_forward<float>(const Problem&, const ForwardOutputs&, const CpuChoice&, const CpuPart&,
+                                  const SharedModifiers<float>&, std::byte*);
+template void band_forward<double>(const Problem&, const ForwardOutputs&, const CpuChoice&, const CpuPart&,
+                                   const SharedModifiers<double>&, std::byte*);
 
 }  // namespace nearfield::core

@@ -34,12 +34,13 @@ struct NextBand {
 template <class T>
 class BandRing {
  public:
-  BandRing(const Problem& problem, const CpuChoice& choice, const SharedModifiers<T>& modifiers, void* memory)
+  BandRing(const Problem& problem, const CpuChoice& choice, const CpuPart& part, const SharedModifiers<T>& modifiers,
+           void* memory)
       : problem_(problem),
         modifiers_(modifiers),
         rank_(problem.shape.rank),
         kernels_(kernels_of<T>(choice.isa)),
-        extent_(*choice.plan, kernels_.lanes, static_cast<int64_t>(sizeof(T))),
+        extent_(*part.plan, kernels_.lanes, static_cast<int64_t>(sizeof(T))),
         arena_(memory),
         ws_(arena_, problem, kernels_, extent_, choice.wanted) {
     std::fill_n(ws_.none, kernels_.lanes, 0);

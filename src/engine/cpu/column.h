@@ -2,6 +2,7 @@
 // dilation class.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -31,6 +32,14 @@ struct Column {
   int64_t strip_index = 0;  // within its class
   int64_t lines() const { return outer[0].near() * outer[1].near(); }
 };
+
+// Query lines [first, end) of a column are the part's own.
+struct LineRange {
+  int64_t first = 0, end = 0;
+};
+inline LineRange lines_of(const CpuPart& part, const Column& column) {
+  return {part.first, std::min(part.end, column.lines())};
+}
 
 // Columns of one (batch, head), numbered: residues of the outer axes, then the last axis' strips over all its classes.
 inline int64_t column_count(const Plan& plan) {

@@ -175,17 +175,47 @@ CpuChoice cpu_choose(const Problem& problem, Isa isa, CpuKernel kernel, const Gr
   return chosen;
 }
 
+namespace {
+
+template <class T>
+void run_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, std::byte* memory) {
+  Arena shared(memory);
+  SharedModifiers<T> modifiers(shared, problem, false);
+  modifiers.fill(problem);
+  for (const CpuPart& part : choice.parts) {
+    const auto run = part.kernel == CpuKernel::band ? band_forward<T> : tile_forward<T>;
+    run(problem, outputs, choice, part, modifiers, memory + choice.workspace_shared);
+  }
+}
+
+template <class T>
+void run_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
+                  const CpuChoice& choice, std::byte* memory) {
+  Arena shared(memory);
+  SharedModifiers<T> modifiers(shared, problem, choice.wanted.key_weights);
+  SharedGradients<T> sums(shared, problem, choice.wanted, modifiers.bias_head);
+  modifiers.fill(problem);
+  sums.start(problem, gradients);
+  for (const CpuPart& part : choice.parts) {
+    const auto run = part.kernel == CpuKernel::band ? band_backward<T> : tile_backward<T>;
+    run(problem, inputs, gradients, choice, part, modifiers, sums, memory + choice.workspace_shared);
+  }
+  sums.finish(problem, gradients, kernels_of<T>(choice.isa));
+}
+
+}  // namespace
+
 void cpu_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, void* workspace) {
   const Workspace memory(workspace, choice.workspace());
-  const auto run = choice.kernel == CpuKernel::band ? band_forward : tile_forward;
-  run(problem, outputs, choice, memory.memory());
+  const auto run = problem.query.dtype == DType::float64 ? run_forward<double> : run_forward<float>;
+  run(problem, outputs, choice, static_cast<std::byte*>(memory.memory()));
 }
 
 void cpu_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
                   const CpuChoice& choice, void* workspace) {
   const Workspace memory(workspace, choice.workspace());
-  const auto run = choice.kernel == CpuKernel::band ? band_backward : tile_backward;
-  run(problem, inputs, gradients, choice, memory.memory());
+  const auto run = problem.query.dtype == DType::float64 ? run_backward<double> : run_backward<float>;
+  run(problem, inputs, gradients, choice, static_cast<std::byte*>(memory.memory()));
 }
 
 }  // namespace nearfield::core

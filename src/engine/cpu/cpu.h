@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/problem.h"
 #include "plan/plan.h"
@@ -17,20 +18,29 @@ namespace nearfield::core {
 enum class Isa : int32_t { automatic = 0, portable = 1, avx2 = 2 };
 enum class CpuKernel : int32_t { automatic = 0, band = 1, tile = 2 };
 
+// One kernel's share of a problem. On the sphere kernels share the latitudes, since near the poles a query sees whole
+// circles and elsewhere short arcs; otherwise one kernel has it all.
+struct CpuPart {
+  CpuKernel kernel = CpuKernel::tile;
+  std::shared_ptr<const Plan> plan;
+  int64_t first = 0, end = INT64_MAX;  // query latitudes; elsewhere all there is
+  int64_t heads_together = 1;          // key/value heads that one task of the band kernel takes
+};
+
 // What will run: chosen from one problem's shape, pattern, dtype and instruction set, never from the number of
 // threads, the batch or timing, so that results are the same bits for any of these.
 struct CpuChoice {
   Isa isa = Isa::portable;
-  CpuKernel kernel = CpuKernel::tile;
-  std::shared_ptr<const Plan> plan;
-  double predicted_seconds = 0;   // whole problem, on problem.threading.num_threads threads
-  GradientsWanted wanted;         // of a backward; none: a forward
-  size_t workspace_shared = 0;    // bytes, once
-  size_t workspace_per_slot = 0;  // bytes, for one of the slots that run in parallel
-  int32_t slots = 1;              // at most problem.threading.num_threads
-  bool adds_in_turn = false;      // the tile kernel's backward: one task of a head at a time
-  int64_t heads_together = 1;     // key/value heads that one task of the band kernel takes
-  PlanStatistics executed;        // of one (batch, head), as the chosen kernel executes it
+  CpuKernel kernel = CpuKernel::tile;  // of most of the work
+  TileShape tile;                      // there
+  std::vector<CpuPart> parts;          // which run one after another
+  double predicted_seconds = 0;        // whole problem, on problem.threading.num_threads threads
+  GradientsWanted wanted;              // of a backward; none: a forward
+  size_t workspace_shared = 0;         // bytes, once
+  size_t workspace_per_slot = 0;       // bytes, for one of the slots that run in parallel
+  int32_t slots = 1;                   // at most problem.threading.num_threads
+  bool adds_in_turn = false;           // the tile kernel's backward: one task of a head at a time
+  PlanStatistics executed;             // of one (batch, head), as the chosen kernels execute it
   std::string reason;
   size_t workspace() const { return workspace_shared + workspace_per_slot * static_cast<size_t>(slots); }
 };

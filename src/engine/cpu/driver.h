@@ -84,19 +84,32 @@ inline bool in_place(const TensorView& tensor) {
          reinterpret_cast<uintptr_t>(tensor.data) % size == 0;
 }
 
-// The two kernels' drivers. `choose` fills a CpuChoice's plan, statistics, workspace of a slot and predicted seconds
+template <class T>
+struct SharedModifiers;
+template <class T>
+struct SharedGradients;
+
+// The two kernels' drivers. `choose` fills a CpuChoice's part, statistics, workspace of a slot and predicted seconds
 // for one (batch, head) on one thread; it returns false where the kernel can't run the problem (the tile kernel always
-// can). `forward` runs it with the choice.workspace() bytes at `workspace`.
+// can). `forward` runs a part with choice.workspace_per_slot bytes for each slot at `slots`.
 void tile_choose(const Problem& problem, CpuChoice& choice);
 // What the tile kernel's pieces take with the problem's channels and dtype.
 MachineRates tile_rates(const Problem& problem, Isa isa);
-void tile_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, void* workspace);
 bool band_choose(const Problem& problem, CpuChoice& choice);
-void band_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, void* workspace);
+template <class T>
+void tile_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, const CpuPart& part,
+                  const SharedModifiers<T>& modifiers, std::byte* slots);
+template <class T>
+void band_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, const CpuPart& part,
+                  const SharedModifiers<T>& modifiers, std::byte* slots);
 // The same for choices with gradients wanted.
+template <class T>
 void tile_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
-                   const CpuChoice& choice, void* workspace);
+                   const CpuChoice& choice, const CpuPart& part, const SharedModifiers<T>& modifiers,
+                   SharedGradients<T>& sums, std::byte* slots);
+template <class T>
 void band_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
-                   const CpuChoice& choice, void* workspace);
+                   const CpuChoice& choice, const CpuPart& part, const SharedModifiers<T>& modifiers,
+                   SharedGradients<T>& sums, std::byte* slots);
 
 }  // namespace nearfield::core

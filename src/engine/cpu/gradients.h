@@ -36,6 +36,9 @@ class Turnstile {
     const int64_t number_;
   };
 
+  // While nobody waits.
+  void restart() { next_.store(0, std::memory_order_relaxed); }
+
  private:
   std::atomic<int64_t> next_{0};
 };
@@ -64,20 +67,16 @@ struct BackwardTask {
   int64_t number;        // there
 };
 
-// A kernel's backward: its units of work by colour, each for `groups` groups of heads of every image.
-// Pass(problem, inputs, gradients, choice, modifiers, sums, memory) is made once a slot; run(pass, unit, task, next
-// unit, next task) runs one task; the next are what the slot will probably run then, null if nothing. Those begun
+// A part's backward: its units of work by colour, each for `groups` groups of heads of every image.
+// Pass(problem, inputs, gradients, choice, part, modifiers, sums, memory) is made once a slot; run(pass, unit, task,
+// next unit, next task) runs one task; the next are what the slot will probably run then, null if nothing. Those begun
 // together are of different groups, so that they seldom wait for each other.
 template <class T, class Pass, class Unit, class Run>
 void run_by_colour(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
-                   const CpuChoice& choice, std::byte* workspace, const std::vector<std::vector<Unit>>& colours,
+                   const CpuChoice& choice, const CpuPart& part, const SharedModifiers<T>& modifiers,
+                   SharedGradients<T>& sums, std::byte* slots, const std::vector<std::vector<Unit>>& colours,
                    int64_t groups, Run run) {
-  Arena shared(workspace);
-  SharedModifiers<T> modifiers(shared, problem, choice.wanted.key_weights);
-  SharedGradients<T> sums(shared, problem, choice.wanted, modifiers.bias_head);
-  modifiers.fill(problem);
-  sums.start(problem, gradients);
-  std::byte* slots = workspace + choice.workspace_shared;
+  for (int64_t group = 0; group < groups; ++group) sums.turnstiles[static_cast<size_t>(group)].restart();
   int64_t done = 0;
   for (const std::vector<Unit>& units : colours) {
     const auto count = static_cast<int64_t>(units.size()), tasks = problem.shape.batch * count;  // of a group
@@ -88,7 +87,7 @@ void run_by_colour(const Problem& problem, const BackwardInputs& inputs, const G
     };
     const auto unit_at = [&](int64_t index) { return &units[static_cast<size_t>(index / groups % count)]; };
     parallel_for(problem.threading, std::min<int64_t>(choice.slots, tasks * groups), [&](int64_t slot) {
-      Pass pass(problem, inputs, gradients, choice, modifiers, sums,
+      Pass pass(problem, inputs, gradients, choice, part, modifiers, sums,
                 slots + static_cast<size_t>(slot) * choice.workspace_per_slot);
       for (int64_t index = 0; queue.next(index);) {
         const int64_t next = index + choice.slots;
@@ -98,7 +97,6 @@ void run_by_colour(const Problem& problem, const BackwardInputs& inputs, const G
     });
     done += tasks;
   }
-  sums.finish(problem, gradients, kernels_of<T>(choice.isa));
 }
 
 }  // namespace nearfield::core

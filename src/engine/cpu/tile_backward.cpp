@@ -18,8 +18,9 @@ template <class T>
 class TileBackward : TileWalk<T> {
  public:
   TileBackward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
-               const CpuChoice& choice, const SharedModifiers<T>& modifiers, SharedGradients<T>& sums, void* memory)
-      : TileWalk<T>(problem, choice, modifiers, memory),
+               const CpuChoice& choice, const CpuPart& part, const SharedModifiers<T>& modifiers,
+               SharedGradients<T>& sums, void* memory)
+      : TileWalk<T>(problem, choice, part, modifiers, memory),
         inputs_(inputs),
         gradients_(gradients),
         wanted_(choice.wanted),
@@ -333,8 +334,10 @@ struct Slab {
 };
 
 // A slab is about half as thick as what it sees beyond itself: three colours or so, and not too few tasks.
-std::vector<std::vector<Slab>> slabs_by_colour(const Plan& plan) {
+std::vector<std::vector<Slab>> slabs_by_colour(const CpuPart& part) {
+  const Plan& plan = *part.plan;
   const PlanAxis& axis = plan.axis(0);
+  const TileRange range = tiles_of(part);
   std::vector<std::vector<Slab>> slabs;
   const int64_t inner = plan.tile_count() / std::max<int64_t>(axis.tiles(), 1);
   int64_t tile = 0;
@@ -346,34 +349,33 @@ std::vector<std::vector<Slab>> slabs_by_colour(const Plan& plan) {
     const std::vector<int32_t> colours = colour_tiles(table, axis.wraps, thickness);
     for (size_t i = 0; i < colours.size(); ++i) {
       const int64_t first = static_cast<int64_t>(i) * thickness, end = std::min(first + thickness, tiles);
+      const Slab slab = {std::max(range.first, (tile + first) * inner), std::min(range.end, (tile + end) * inner)};
+      if (slab.first >= slab.end) continue;
       const auto colour = static_cast<size_t>(colours[i]);
       if (slabs.size() <= colour) slabs.resize(colour + 1);
-      slabs[colour].push_back({(tile + first) * inner, (tile + end) * inner});
+      slabs[colour].push_back(slab);
     }
     tile += tiles;
   }
   return slabs;
 }
 
+}  // namespace
+
 template <class T>
-void run_tiles(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
-               const CpuChoice& choice, std::byte* workspace) {
-  run_by_colour<T, TileBackward<T>>(problem, inputs, gradients, choice, workspace, slabs_by_colour(*choice.plan),
-                                    problem.shape.heads_kv,
+void tile_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
+                   const CpuChoice& choice, const CpuPart& part, const SharedModifiers<T>& modifiers,
+                   SharedGradients<T>& sums, std::byte* slots) {
+  run_by_colour<T, TileBackward<T>>(problem, inputs, gradients, choice, part, modifiers, sums, slots,
+                                    slabs_by_colour(part), problem.shape.heads_kv,
                                     [&](TileBackward<T>& pass, const Slab& slab, const BackwardTask& task, const Slab*,
                                         const BackwardTask&) { pass.run(task, slab.first, slab.end); });
 }
 
-}  // namespace
-
-void tile_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
-                   const CpuChoice& choice, void* workspace) {
-  auto* memory = static_cast<std::byte*>(workspace);
-  if (problem.query.dtype == DType::float64) {
-    run_tiles<double>(problem, inputs, gradients, choice, memory);
-  } else {
-    run_tiles<float>(problem, inputs, gradients, choice, memory);
-  }
-}
+template void tile_backward<float>(const Problem&, const BackwardInputs&, const Gradients&, const CpuChoice&,
+                                   const CpuPart&, const SharedModifiers<float>&, SharedGradients<float>&, std::byte*);
+template void tile_backward<double>(const Problem&, const BackwardInputs&, const Gradients&, const CpuChoice&,
+                                    const CpuPart&, const SharedModifiers<double>&, SharedGradients<double>&,
+                                    std::byte*);
 
 }  // namespace nearfield::core

@@ -8,22 +8,13 @@
 
 namespace nearfield::core {
 
-// Work on each tile of one (batch, head), for cutting it into tasks.
-std::vector<double> tile_costs(const Plan& plan) {
-  std::vector<double> costs(static_cast<size_t>(plan.tile_count()));
-  for (int64_t i = 0; i < plan.tile_count(); ++i) {
-    costs[static_cast<size_t>(i)] = static_cast<double>(plan.visited_keys(plan.tile(i))) + 1;
-  }
-  return costs;
-}
-
 namespace {
 
 template <class T>
 void add_workspace(const Problem& problem, CpuChoice& choice) {
   Arena arena(nullptr);
   TileWorkspace<T> forward(arena, problem, kernels_of<T>(choice.isa));
-  KeyRing<T>(arena, problem, *choice.plan, forward.key_stride, forward.value_stride);
+  KeyRing<T>(arena, problem, *choice.parts[0].plan, forward.key_stride, forward.value_stride);
   if (choice.wanted.any())
     choice.adds_in_turn =
         TileGradientWorkspace<T>(arena, problem, kernels_of<T>(choice.isa), forward, choice.wanted).adds_in_turn;
@@ -50,8 +41,10 @@ void tile_choose(const Problem& problem, CpuChoice& choice) {
   const auto candidates = tile_candidates(problem.pattern, lanes, kStepKeys);
   const TileChoice best = choose_tile(problem.pattern, candidates, tile_rates(problem, choice.isa));
   // A bias needs to know which lap of a wrapped axis a key is on.
-  choice.plan = cached_plan(problem.pattern, best.shape, false, is_given(problem.modifiers.bias));
-  choice.executed = choice.plan->statistics();
+  const auto plan = cached_plan(problem.pattern, best.shape, false, is_given(problem.modifiers.bias));
+  choice.parts = {{.kernel = CpuKernel::tile, .plan = plan}};
+  choice.tile = best.shape;
+  choice.executed = plan->statistics();
   choice.executed.executed_pairs = choice.executed.visited_keys * lanes;  // idle lanes work too
   choice.predicted_seconds = best.seconds;
   wide ? add_workspace<double>(problem, choice) : add_workspace<float>(problem, choice);

@@ -9,12 +9,20 @@
 namespace nearfield::core {
 namespace {
 
+// Work on each tile of one (batch, head), for cutting it into tasks.
+std::vector<double> tile_costs(const Plan& plan, const TileRange& tiles) {
+  std::vector<double> costs;
+  for (int64_t i = tiles.first; i < tiles.end; ++i)
+    costs.push_back(static_cast<double>(plan.visited_keys(plan.tile(i))) + 1);
+  return costs;
+}
+
 template <class T>
 class TileForward : TileWalk<T> {
  public:
-  TileForward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice,
+  TileForward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, const CpuPart& part,
               const SharedModifiers<T>& modifiers, void* memory)
-      : TileWalk<T>(problem, choice, modifiers, memory), outputs_(outputs) {}
+      : TileWalk<T>(problem, choice, part, modifiers, memory), outputs_(outputs) {}
 
   void run(int64_t batch, int64_t head, int64_t first_tile, int64_t end_tile) {
     const HeadView query(problem_.query, problem_.pattern, batch, head);
@@ -98,39 +106,33 @@ class TileForward : TileWalk<T> {
   const ForwardOutputs& outputs_;
 };
 
+}  // namespace
+
 template <class T>
-void run_tiles(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, std::byte* workspace) {
+void tile_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, const CpuPart& part,
+                  const SharedModifiers<T>& modifiers, std::byte* slots) {
   const Shape& shape = problem.shape;
-  Arena shared(workspace);
-  SharedModifiers<T> modifiers(shared, problem, false);
-  modifiers.fill(problem);
-  std::byte* slots = workspace + choice.workspace_shared;
   const int64_t heads = shape.batch * shape.heads;
-  std::vector<int64_t> cuts = {0, choice.plan->tile_count()};
+  const TileRange tiles = tiles_of(part);
+  std::vector<int64_t> cuts = {0, tiles.end - tiles.first};
   const int64_t wanted = (choice.slots * kTasksPerThread + heads - 1) / heads;
-  if (choice.slots > 1 && wanted > 1) cuts = cut_by_cost(tile_costs(*choice.plan), wanted);
+  if (choice.slots > 1 && wanted > 1) cuts = cut_by_cost(tile_costs(*part.plan, tiles), wanted);
   const int64_t pieces = static_cast<int64_t>(cuts.size()) - 1;
   TaskQueue queue(heads * pieces);
   parallel_for(problem.threading, choice.slots, [&](int64_t slot) {
-    TileForward<T> forward(problem, outputs, choice, modifiers,
+    TileForward<T> forward(problem, outputs, choice, part, modifiers,
                            slots + static_cast<size_t>(slot) * choice.workspace_per_slot);
     for (int64_t task = 0; queue.next(task);) {
       const int64_t head = task / pieces, piece = task % pieces;
-      forward.run(head / shape.heads, head % shape.heads, cuts[static_cast<size_t>(piece)],
-                  cuts[static_cast<size_t>(piece) + 1]);
+      forward.run(head / shape.heads, head % shape.heads, tiles.first + cuts[static_cast<size_t>(piece)],
+                  tiles.first + cuts[static_cast<size_t>(piece) + 1]);
     }
   });
 }
 
-}  // namespace
-
-void tile_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, void* workspace) {
-  auto* memory = static_cast<std::byte*>(workspace);
-  if (problem.query.dtype == DType::float64) {
-    run_tiles<double>(problem, outputs, choice, memory);
-  } else {
-    run_tiles<float>(problem, outputs, choice, memory);
-  }
-}
+template void tile_forward<float>(const Problem&, const ForwardOutputs&, const CpuChoice&, const CpuPart&,
+                                  const SharedModifiers<float>&, std::byte*);
+template void tile_forward<double>(const Problem&, const ForwardOutputs&, const CpuChoice&, const CpuPart&,
+                                   const SharedModifiers<double>&, std::byte*);
 
 }  // namespace nearfield::core

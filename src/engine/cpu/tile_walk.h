@@ -69,6 +69,17 @@ struct TileWorkspace {
   }
 };
 
+// Tiles [first, end) of the part's plan are its own.
+struct TileRange {
+  int64_t first = 0, end = 0;
+};
+inline TileRange tiles_of(const CpuPart& part) {
+  const int64_t all = part.plan->tile_count();
+  if (!part.plan->has_arcs()) return {0, all};
+  const int64_t on_latitude = part.plan->axis(1).tiles();
+  return {part.first * on_latitude, std::min(all / on_latitude, part.end) * on_latitude};
+}
+
 // Memory offsets of a box of tokens, last axis fastest.
 inline int64_t box_offsets(const Plan& plan, const Tile& tile, const int64_t (&first)[kMaxGridRank],
                            const int64_t (&size)[kMaxGridRank], const Placement& placement, int64_t* offsets) {
@@ -92,10 +103,11 @@ inline int64_t box_offsets(const Plan& plan, const Tile& tile, const int64_t (&f
 template <class T>
 class TileWalk {
  public:
-  TileWalk(const Problem& problem, const CpuChoice& choice, const SharedModifiers<T>& modifiers, void* memory)
+  TileWalk(const Problem& problem, const CpuChoice& choice, const CpuPart& part, const SharedModifiers<T>& modifiers,
+           void* memory)
       : problem_(problem),
         modifiers_(modifiers),
-        plan_(*choice.plan),
+        plan_(*part.plan),
         kernels_(kernels_of<T>(choice.isa)),
         arena_(memory),
         ws_(arena_, problem, kernels_),

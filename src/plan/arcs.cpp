@@ -110,13 +110,14 @@ int64_t visited_keys(const Sphere& sphere, const Tile& tile) {
   return keys;
 }
 
-PlanStatistics arc_statistics(const Sphere& sphere, int64_t near_extent, int64_t far_extent) {
+PlanStatistics arc_statistics(const Sphere& sphere, int64_t near_extent, int64_t far_extent, int64_t first,
+                              int64_t end) {
   constexpr const char* kWhat = "plan statistics";
   const SphereArc& arc = sphere.reach.arc();
   std::map<int64_t, PairSums> by_half_width;  // far fewer than pairs of latitudes
   PlanStatistics total;
-  total.tiles = checked_product(sphere.reach.query_latitudes(), ceil_div(arc.queries, near_extent), kWhat);
-  for (int64_t q = 0; q < sphere.reach.query_latitudes(); ++q)
+  total.tiles = checked_product(end - first, ceil_div(arc.queries, near_extent), kWhat);
+  for (int64_t q = first; q < end; ++q)
     for_each_circle(sphere, q, [&](int64_t, int64_t half_width) {
       auto [known, is_new] = by_half_width.try_emplace(half_width);
       if (is_new) known->second = sums_of(arc, half_width, near_extent, far_extent);

@@ -16,7 +16,9 @@ void expand_arcs(const Sphere& sphere, const Tile& tile, int64_t far_extent, Ste
 // Keys of a tile's steps.
 int64_t visited_keys(const Sphere& sphere, const Tile& tile);
 
-// Of tiles of near_extent longitudes. Errors: invalid_argument if a number is out of range.
-PlanStatistics arc_statistics(const Sphere& sphere, int64_t near_extent, int64_t far_extent);
+// Of tiles of near_extent longitudes, on the query latitudes [first, end). Errors: invalid_argument if a number is out
+// of range.
+PlanStatistics arc_statistics(const Sphere& sphere, int64_t near_extent, int64_t far_extent, int64_t first,
+                              int64_t end);
 
 }  // namespace nearfield::core

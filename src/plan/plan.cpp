@@ -138,7 +138,7 @@ Plan::Plan(const Pattern& pattern, const TileShape& shape, bool transposed, bool
     if (transposed || shape.near[0] != 1)
       throw Error(Status::internal_error, "plan: tiles on the sphere are of queries of one latitude");
     sphere_ = pattern.sphere;
-    statistics_ = arc_statistics(*sphere_, shape.near[1], shape.far[1]);
+    statistics_ = arc_statistics(*sphere_, shape.near[1], shape.far[1], 0, sphere_->reach.query_latitudes());
   } else {
     statistics_ = statistics_of(axes_, rank_);
   }

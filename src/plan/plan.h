@@ -104,6 +104,16 @@ struct PlanStatistics {
   int64_t executed_pairs = 0;  // pairs that the steps' boxes hold
   int64_t visited_keys = 0;    // far tokens of all steps' boxes: executed_pairs if every tile had one near token
   int64_t masked_keys = 0;     // of these, in masked steps
+  PlanStatistics& operator+=(const PlanStatistics& other) {
+    tiles += other.tiles;
+    full_steps += other.full_steps;
+    masked_steps += other.masked_steps;
+    useful_pairs += other.useful_pairs;
+    executed_pairs += other.executed_pairs;
+    visited_keys += other.visited_keys;
+    masked_keys += other.masked_keys;
+    return *this;
+  }
   double waste() const {
     return useful_pairs == 0 ? 1.0 : static_cast<double>(executed_pairs) / static_cast<double>(useful_pairs);
   }

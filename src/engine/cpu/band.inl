@@ -9,6 +9,7 @@
 
 #include <cstdint>
 
+#include "engine/cpu/band_few.inl"
 #include "engine/cpu/band_scores.inl"
 #include "engine/cpu/band_softmax.inl"
 #include "engine/cpu/band_sums.inl"
@@ -22,32 +23,22 @@ void score_queries(const BandTile<typename V::Scalar>& tile, V* maxima, Prefetch
   using T = typename V::Scalar;
   for (int64_t t = 0; t < tile.queries; ++t) maxima[t] = V::set(kMaskedScore<T>);
   T* scores = tile.scores;
-  for (int64_t g = 0; g < tile.group_count; ++g) {
+  const bool modified = is_modified(tile);
+  if (tile.few > 0)
+    few_dots<V>({&tile, tile.query, &BandGroup<T>::keys, tile.key_stride, true, tile.scores}, maxima, fetch);
+  for (int64_t g = 0; g < tile.group_count && tile.few == 0; ++g) {
     const BandGroup<T>& group = tile.groups[g];
-    band_dots<V>({&tile, &group, tile.query, group.keys, tile.key_stride, scores}, maxima, fetch);
+    const T* line_weights = modified ? nullptr : group.line_weights;  // they come after what modifies
+    band_dots<V>({&tile, &group, tile.query, group.keys, tile.key_stride, scores, line_weights}, maxima, fetch);
     scores += group.lines * group.width;
   }
-  if (is_modified(tile)) modify_scores<V>(tile, maxima);
+  if (modified) modify_scores<V>(tile, maxima);
   for (int64_t t = tile.queries; t < V::kLanes; ++t) maxima[t] = maxima[0];
 }
 
 template <class V>
 void sum_values(const BandTile<typename V::Scalar>& tile, const typename V::Scalar* inverse) {
-  using T = typename V::Scalar;
-  const T* weights = tile.scores;
-  for (int64_t g = 0; g < tile.group_count; ++g) {
-    const BandGroup<T>& group = tile.groups[g];
-    band_sums<V>({.group = &group,
-                  .queries = tile.queries,
-                  .weights = weights,
-                  .row = tile.row,
-                  .lines = group.values,
-                  .stride = tile.value_stride,
-                  .out = tile.out,
-                  .adds = g > 0,
-                  .factor = g + 1 == tile.group_count ? inverse : nullptr});
-    weights += group.lines * group.width;
-  }
+  sum_lines<V>(tile, tile.scores, &BandGroup<typename V::Scalar>::values, tile.value_stride, tile.out, inverse);
 }
 
 template <class V>

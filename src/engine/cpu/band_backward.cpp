@@ -69,6 +69,9 @@ class BandBackward : BandWalk<T> {
   void start(const Column& column, const BandHeads& heads) {
     this->start_column(column, inputs_.dout);
     this->load_additional(heads);
+    const int64_t size = column.strip->size, lanes = kernels_.lanes;
+    for (int64_t t = 0; problem_.pattern.has_arcs() && t < size; t += lanes)
+      for (int64_t i = 0; i < this->extent_.windows; ++i) mark_seen(t, std::min(lanes, size - t), i);
     if (wanted_.query) this->query_offsets(column, gradients_.query, own_.dquery_offsets);
     const int64_t origin = column.last.table->intervals[static_cast<size_t>(column.strip->begin)].start;
     for (int64_t p = 0; p < positions_; ++p) {
@@ -92,7 +95,8 @@ class BandBackward : BandWalk<T> {
       load_outputs(column, block, r, heads.batch, head, t, tiles[r]);
       point_at_gradients(column, block, r, heads, kv_head, t, tiles[r]);
     }
-    mark_seen(t, tiles[0].queries);
+    if (!problem_.pattern.has_arcs()) mark_seen(t, tiles[0].queries, 0);
+    std::fill_n(own_.additional_to, problem_.shape.additional, static_cast<int32_t>(tiles[0].queries));
     this->share_upcoming(tiles, block.count);
     kernels_.band_gradients(tiles, block.count);
     if (wanted_.bias && modifiers_.cells != nullptr)
@@ -145,19 +149,24 @@ class BandBackward : BandWalk<T> {
     if (own_.slopes != nullptr) tile.slopes = own_.slopes + r * lanes * ws_.row;
     if (own_.dscores != nullptr) tile.dscores = own_.dscores + r * lanes * ws_.row;
     if (wanted_.query) tile.dquery = own_.dquery + r * lanes * ws_.key_stride;
-    BandGroup<T>& group = tile.groups[0];
-    for (int64_t i = 0; i < group.lines; ++i) {
-      T* packed = const_cast<T*>(group.keys[i]);  // the ring is this object's own
-      if (wanted_.key) own_.dkeys[first + i] = packed + slot.dkeys;
-      if (wanted_.value) own_.dvalues[first + i] = packed + slot.dvalues;
-      if (wanted_.key_weights) own_.dlog_weights[first + i] = packed + slot.dlog_weights;
+    for (int64_t i = first; i < first + block.lines[r]; ++i) {
+      T* packed = const_cast<T*>(ws_.keys[i]);  // the ring is this object's own
+      if (wanted_.key) own_.dkeys[i] = packed + slot.dkeys;
+      if (wanted_.value) own_.dvalues[i] = packed + slot.dvalues;
+      if (wanted_.key_weights) own_.dlog_weights[i] = packed + slot.dlog_weights;
     }
-    group.seen_from = own_.seen_from;
-    group.seen_to = own_.seen_to;
-    if (wanted_.key) group.dkeys = own_.dkeys + first;
-    if (wanted_.value) group.dvalues = own_.dvalues + first;
-    if (wanted_.key_weights) group.dlog_weights = own_.dlog_weights + first;
-    if (modifiers_.weightless != nullptr) group.weightless = ws_.weightless + first;
+    BandGroup<T>* groups = this->groups_of(r);
+    int64_t line = first;
+    for (int64_t g = 0; g < tile.grid_groups; line += groups[g++].lines) {
+      BandGroup<T>& group = groups[g];
+      const int64_t seen = seen_at(t, (group.begin - ws_.begin) / this->extent_.strip);
+      group.seen_from = own_.seen_from + seen;
+      group.seen_to = own_.seen_to + seen;
+      if (wanted_.key) group.dkeys = own_.dkeys + line;
+      if (wanted_.value) group.dvalues = own_.dvalues + line;
+      if (wanted_.key_weights) group.dlog_weights = own_.dlog_weights + line;
+      if (modifiers_.weightless != nullptr) group.weightless = ws_.weightless + line;
+    }
     if (wanted_.bias) {
       if (modifiers_.cells != nullptr) {
         this->for_each_bias(column, t, tile.queries,
@@ -166,10 +175,10 @@ class BandBackward : BandWalk<T> {
       } else {
         this->point_at_bias(column, block, r, own_.block_bias, t, own_.dbias + first);
       }
-      group.dbias = own_.dbias + first;
+      groups[0].dbias = own_.dbias + first;
     }
-    if (tile.group_count == 1) return;
-    BandGroup<T>& more = tile.groups[1];
+    if (tile.group_count == tile.grid_groups) return;
+    BandGroup<T>& more = groups[tile.grid_groups];
     const int64_t count = problem_.shape.additional, ring = kv_head - heads.first;
     own_.dadditional[2 * ring] = this->additional_of(heads, kv_head) + count * (ws_.key_stride + ws_.value_stride);
     own_.dadditional[2 * ring + 1] = own_.dadditional[2 * ring] + count * ws_.key_stride;
@@ -179,17 +188,21 @@ class BandBackward : BandWalk<T> {
     if (wanted_.additional_values) more.dvalues = own_.dadditional + 2 * ring + 1;
   }
 
-  // Which of the queries t .. t + queries see each position: the transpose of their windows.
-  void mark_seen(int64_t t, int64_t queries) {
-    const int32_t *begin = ws_.begin + t, *end = ws_.end + t;
+  // Which of the queries t .. t + queries see each position: the transpose of one of their windows.
+  void mark_seen(int64_t t, int64_t queries, int64_t window) {
+    const int64_t at = window * this->extent_.strip + t, seen = seen_at(t, window);
+    const int32_t *begin = ws_.begin + at, *end = ws_.end + at;
     int32_t from = 0, to = 0;
     for (int32_t p = begin[0]; p < end[queries - 1]; ++p) {
       while (from < queries && end[from] <= p) ++from;
       while (to < queries && begin[to] <= p) ++to;
-      own_.seen_from[p] = from;
-      own_.seen_to[p] = std::max(from, to);
+      own_.seen_from[seen + p] = from;
+      own_.seen_to[seen + p] = std::max(from, to);
     }
-    std::fill_n(own_.additional_to, problem_.shape.additional, static_cast<int32_t>(queries));
+  }
+  int64_t seen_at(int64_t t, int64_t window) const {
+    const int64_t tile = problem_.pattern.has_arcs() ? t / kernels_.lanes : 0;
+    return (tile * this->extent_.windows + window) * this->extent_.positions;
   }
 
   // A key line leaves the ring.

@@ -77,16 +77,9 @@ struct BandWork {
 };
 
 template <class T>
-bool choose(const Problem& problem, CpuChoice& choice) {
-  if (problem.pattern.has_arcs()) return false;  // its windows differ from line to line
+bool fits(const Problem& problem, CpuChoice& choice, CpuPart& part) {
   const KernelTable<T>& kernels = kernels_of<T>(choice.isa);
-  const CpuRates& rates = cpu_rates(choice.isa);
-  TileShape shape;
-  const int last = problem.pattern.rank - 1;
-  shape.near[last] = strip_length(problem, kernels.lanes);
-  for (int a = 0; a <= last; ++a) shape.far[a] = std::max<int64_t>(1, keys_on_axis(problem.pattern, a));
-  const auto plan = cached_plan(problem.pattern, shape);
-  const BandExtent extent(*plan, kernels.lanes, static_cast<int64_t>(sizeof(T)));
+  const BandExtent extent(problem.pattern, part, kernels.lanes, static_cast<int64_t>(sizeof(T)));
   Arena arena(nullptr);
   const BandWorkspace<T> ws(arena, problem, kernels, extent, choice.wanted);
   constexpr auto kSize = static_cast<int64_t>(sizeof(T));
@@ -94,12 +87,28 @@ bool choose(const Problem& problem, CpuChoice& choice) {
   if (ws.row * kernels.lanes * kSize > kMostScoreBytes) return false;
   if (choice.wanted.any()) BandGradientWorkspace<T>(arena, problem, kernels, extent, ws, choice.wanted);
   if (arena.used() > kMostSlotBytes) return false;
-  choice.workspace_per_slot = arena.used();
-  choice.parts = {{.kernel = CpuKernel::band, .plan = plan, .heads_together = ws.heads}};
-  choice.tile = shape;
+  choice.workspace_per_slot = std::max(choice.workspace_per_slot, arena.used());
+  part.heads_together = ws.heads;
+  return true;
+}
 
+template <class T>
+bool choose(const Problem& problem, CpuChoice& choice) {
+  const KernelTable<T>& kernels = kernels_of<T>(choice.isa);
+  const CpuRates& rates = cpu_rates(choice.isa);
+  TileShape shape;
+  const int last = problem.pattern.rank - 1;
+  shape.near[last] = strip_length(problem, kernels.lanes);
+  for (int a = 0; a <= last; ++a) shape.far[a] = std::max<int64_t>(1, keys_on_axis(problem.pattern, a));
+  const auto plan = cached_plan(problem.pattern, shape);
+  choice.parts = {{.kernel = CpuKernel::band, .plan = plan}};
+  choice.tile = shape;
+  if (!band_fits(problem, choice, choice.parts[0])) return false;
+
+  const BandExtent extent(problem.pattern, choice.parts[0], kernels.lanes, static_cast<int64_t>(sizeof(T)));
   const BandWork work(*plan, kernels.lanes);
-  const double vectors = static_cast<double>(ws.key_stride + ws.value_stride) / static_cast<double>(kernels.lanes);
+  const double vectors = static_cast<double>(ceil_div(problem.shape.head_dim, kernels.lanes) +
+                                             ceil_div(problem.shape.head_dim_v, kernels.lanes));
   const double useful = work.lines * work.last_pairs, padded = work.lines * work.last_padded;
   // Walking to the next query line brings in one key line for each combination of the other outer axes.
   double fresh = work.query_lines;
@@ -117,6 +126,11 @@ bool choose(const Problem& problem, CpuChoice& choice) {
 }
 
 }  // namespace
+
+bool band_fits(const Problem& problem, CpuChoice& choice, CpuPart& part) {
+  return problem.query.dtype == DType::float64 ? fits<double>(problem, choice, part)
+                                               : fits<float>(problem, choice, part);
+}
 
 bool band_choose(const Problem& problem, CpuChoice& choice) {
   return problem.query.dtype == DType::float64 ? choose<double>(problem, choice) : choose<float>(problem, choice);

@@ -12,7 +12,8 @@ struct BandGradientWorkspace {
   // [rows of a block][...]: rows of queries, scores and pointers to the lines' gradients
   T *dout, *dlogsumexp, *dquery, *slopes = nullptr, *dscores = nullptr;
   T **dkeys, **dvalues, **dlog_weights, **dbias, **dadditional;
-  int32_t *seen_from, *seen_to, *additional_from, *additional_to;
+  int32_t *seen_from, *seen_to;  // of a tile [windows][positions]; of arcs, of all tiles of the strip
+  int32_t *additional_from, *additional_to;
   int64_t *dquery_offsets, *dkey_offsets, *dvalue_offsets;
   T* dbias_rows;      // as bias_rows
   T* block_bias;      // [bias_head]: of one block and head
@@ -33,8 +34,9 @@ struct BandGradientWorkspace {
     dlog_weights = arena.take<T*>(lines);
     dbias = arena.take<T*>(lines);
     dadditional = arena.take<T*>(2 * forward.heads);
-    seen_from = arena.take<int32_t>(extent.positions);
-    seen_to = arena.take<int32_t>(extent.positions);
+    const int64_t tiles = problem.pattern.has_arcs() ? ceil_div(extent.strip, kernels.lanes) : 1;
+    seen_from = arena.take<int32_t>(tiles * extent.windows * extent.positions);
+    seen_to = arena.take<int32_t>(tiles * extent.windows * extent.positions);
     additional_from = arena.take<int32_t>(shape.additional);
     additional_to = arena.take<int32_t>(shape.additional);
     dquery_offsets = arena.take<int64_t>(extent.strip);

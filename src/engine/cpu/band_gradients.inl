@@ -103,6 +103,8 @@ void score_values(const BandTile<typename V::Scalar>& tile, Prefetcher<V>& fetch
   V maxima[V::kLanes];
   for (V& each : maxima) each = V::zero();
   T* dscores = tile.dscores;
+  if (tile.few > 0)
+    return few_dots<V>({&tile, tile.dout, &BandGroup<T>::values, tile.value_stride, false, dscores}, maxima, fetch);
   for (int64_t g = 0; g < tile.group_count; ++g) {
     const BandGroup<T>& group = tile.groups[g];
     band_dots<V>({&tile, &group, tile.dout, group.values, tile.value_stride, dscores}, maxima, fetch);
@@ -115,24 +117,17 @@ void sum_gradients(const BandTile<typename V::Scalar>& tile) {
   using T = typename V::Scalar;
   T scale[V::kLanes];
   V::set(tile.scale).store(scale);
+  if (tile.dquery != nullptr)
+    sum_lines<V>(tile, tile.dscores, &BandGroup<T>::keys, tile.key_stride, tile.dquery, scale);
   int64_t first = 0;
   for (int64_t g = 0; g < tile.group_count; ++g) {
     const BandGroup<T>& group = tile.groups[g];
     const T *p = tile.scores + first, *u = tile.dscores + first;
-    if (tile.dquery != nullptr)
-      band_sums<V>({.group = &group,
-                    .queries = tile.queries,
-                    .weights = u,
-                    .row = tile.row,
-                    .lines = group.keys,
-                    .stride = tile.key_stride,
-                    .out = tile.dquery,
-                    .adds = g > 0,
-                    .factor = g + 1 == tile.group_count ? scale : nullptr});
+    const bool is_short = tile.grid_groups > 1 && is_short_arc(group);
     if (group.dvalues != nullptr)
-      band_scatter<V>({&group, tile.queries, p, tile.row, tile.dout, group.dvalues, tile.value_stride});
+      band_scatter<V>({&group, tile.queries, p, tile.row, tile.dout, group.dvalues, tile.value_stride, is_short});
     if (group.dkeys != nullptr)
-      band_scatter<V>({&group, tile.queries, u, tile.row, tile.query, group.dkeys, tile.key_stride});
+      band_scatter<V>({&group, tile.queries, u, tile.row, tile.query, group.dkeys, tile.key_stride, is_short});
     first += group.lines * group.width;
   }
 }
@@ -147,7 +142,8 @@ void band_gradients(const BandTile<typename V::Scalar>* tiles, int64_t count) {
   }
   for (int64_t i = 0; i < count; ++i)
     if (tiles[i].dscores != nullptr) score_values<V>(tiles[i], fetch[i]);
-  for (int64_t i = 0; i < count; ++i) score_gradients<V>(tiles[i]);
+  for (int64_t i = 0; i < count; ++i)
+    tiles[i].few > 0 ? few_score_gradients<V>(tiles[i]) : score_gradients<V>(tiles[i]);
   for (int64_t i = 0; i < count; ++i) sum_gradients<V>(tiles[i]);
 }
 

@@ -40,7 +40,7 @@ class BandRing {
         modifiers_(modifiers),
         rank_(problem.shape.rank),
         kernels_(kernels_of<T>(choice.isa)),
-        extent_(*part.plan, kernels_.lanes, static_cast<int64_t>(sizeof(T))),
+        extent_(problem.pattern, part, kernels_.lanes, static_cast<int64_t>(sizeof(T))),
         arena_(memory),
         ws_(arena_, problem, kernels_, extent_, choice.wanted) {
     std::fill_n(ws_.none, kernels_.lanes, 0);
@@ -53,9 +53,14 @@ class BandRing {
     const Interval* intervals = column.last.table->intervals.data() + column.strip->begin;
     const int64_t origin = intervals[0].start, size = column.strip->size;
     positions_ = intervals[size - 1].end() - origin;
-    for (int64_t t = 0; t < size; ++t) {
-      ws_.begin[t] = static_cast<int32_t>(intervals[t].start - origin);
-      ws_.end[t] = static_cast<int32_t>(intervals[t].end() - origin);
+    if (problem_.pattern.has_arcs()) {
+      place_arcs(column, origin);
+    } else {
+      for (int64_t t = 0; t < size; ++t) {
+        ws_.begin[t] = static_cast<int32_t>(intervals[t].start - origin);
+        ws_.end[t] = static_cast<int32_t>(intervals[t].end() - origin);
+      }
+      ws_.widths[0] = ws_.width;
     }
     query_offsets(column, problem_.query, ws_.query_offsets);
     query_offsets(column, out, ws_.out_offsets);
@@ -218,6 +223,23 @@ class BandRing {
   };
 
  private:
+  // What the strip's queries see of a line, for each half-width that it may have.
+  void place_arcs(const Column& column, int64_t origin) {
+    const SphereArc& arc = problem_.pattern.sphere->reach.arc();
+    const int64_t size = column.strip->size, first = column.strip->begin;
+    for (int64_t i = 0; i < extent_.windows; ++i) {
+      int32_t *begin = ws_.begin + i * extent_.strip, *end = ws_.end + i * extent_.strip;
+      int64_t longest = 0;
+      for (int64_t t = 0; t < size; ++t) {
+        const Interval seen = arc.keys_of(extent_.least_half_width + i, first + t);
+        begin[t] = static_cast<int32_t>(seen.start - origin);
+        end[t] = static_cast<int32_t>(seen.end() - origin);
+        longest = std::max(longest, seen.length);
+      }
+      ws_.widths[i] = round_up(longest, kernels_.lanes);
+    }
+  }
+
   void pack_line(const Column& column, int64_t batch, int64_t kv_head, const LineTag& tag, T* packed) {
     const SlotLayout& slot = ws_.slot;
     T* values = packed + slot.values;

@@ -18,6 +18,7 @@ struct Scatter {
   const T* rows = nullptr;    // [queries][stride]
   T* const* lines = nullptr;  // [group->lines]: [positions][stride]
   int64_t stride = 0;
+  bool is_short = false;  // arcs of few positions
 };
 
 // Positions p .. p+Q of columns [c, c + M*W). The queries that see a position are an interval whose ends never
@@ -117,10 +118,38 @@ void scatter_block(const Scatter<typename V::Scalar>& job, int64_t c) {
   }
 }
 
+// Short arcs, key by key: as sum_arcs.
+template <class V, int M>
+void scatter_arcs(const Scatter<typename V::Scalar>& job, int64_t c) {
+  using T = typename V::Scalar;
+  constexpr int W = V::kLanes;
+  const BandGroup<T>& group = *job.group;
+  const int64_t stride = job.stride, end = group.end[job.queries - 1];
+  for (int64_t line = 0; line < group.lines; ++line) {
+    T* target = job.lines[line] + c;
+    const T* weights = job.weights + line * group.width;
+    for (int64_t p = group.begin[0]; p < end; ++p) {
+      V sum[M];
+#pragma GCC unroll 8
+      for (int j = 0; j < M; ++j) sum[j] = V::load(target + p * stride + j * W);
+      for (int64_t t = group.seen_from[p]; t < group.seen_to[p]; ++t) {
+        const V x = V::broadcast(weights + t * job.row + p - group.begin[t]);
+        const T* row = job.rows + t * stride + c;
+#pragma GCC unroll 8
+        for (int j = 0; j < M; ++j) sum[j] = fma(x, V::load(row + j * W), sum[j]);
+      }
+#pragma GCC unroll 8
+      for (int j = 0; j < M; ++j) sum[j].store(target + p * stride + j * W);
+    }
+  }
+}
+
 template <class V>
 void band_scatter(const Scatter<typename V::Scalar>& job) {
   constexpr int64_t W = V::kLanes;
   int64_t c = 0;
+  if (job.is_short)
+    for (; c + 8 * W <= job.stride; c += 8 * W) scatter_arcs<V, 8>(job, c);
   for (; c + 4 * W <= job.stride; c += 4 * W) scatter_block<V, 4, 3>(job, c);
   for (; c + 2 * W <= job.stride; c += 2 * W) scatter_block<V, 2, 6>(job, c);
   for (; c < job.stride; c += W) scatter_block<V, 1, 6>(job, c);

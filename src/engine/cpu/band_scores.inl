@@ -9,12 +9,12 @@
 
 namespace nearfield::core::kernel {
 
-// A row of N vectors stays in registers while a query meets its keys, if N is at most this.
-inline constexpr int kMostHeldVectors = 4;
+// Whether a row of N vectors stays in registers while a query meets G keys at a time: 16 hold it and their sums.
+constexpr bool is_held(int n, int g) { return n != 0 && (n <= 4 || n + g <= 11); }
 
 // Dots of one query with G adjacent keys: lane g of the result is q.k_g, lanes from G on are far below any logit.
 // N: vectors per row, 0 for any; held: the query's, if they are held.
-template <class V, int G, int N>
+template <class V, int G, int N, bool Holds>
 inline __attribute__((always_inline)) V dots(const typename V::Scalar* q, const V* held, const typename V::Scalar* k,
                                              int64_t stride, int64_t vectors) {
   constexpr int W = V::kLanes;
@@ -27,7 +27,7 @@ inline __attribute__((always_inline)) V dots(const typename V::Scalar* q, const 
   if constexpr (N != 0 && N <= 8) {  // key by key
 #pragma GCC unroll 16
     for (int g = 0; g < W; ++g) {
-      const auto query = [&](int64_t c) { return N <= kMostHeldVectors ? held[c] : V::load(q + c * W); };
+      const auto query = [&](int64_t c) { return Holds ? held[c] : V::load(q + c * W); };
       a[g] = g < G ? query(0) * V::load(k + g * stride) : V::set(kMaskedScore<typename V::Scalar>);
 #pragma GCC unroll 16
       for (int64_t c = 1; g < G && c < N; ++c) a[g] = fma(query(c), V::load(k + g * stride + c * W), a[g]);
@@ -54,7 +54,8 @@ struct Dots {
   const T* rows = nullptr;          // [queries][stride]
   const T* const* lines = nullptr;  // [group->lines]: [positions][stride]
   int64_t stride = 0;
-  T* scores = nullptr;  // [queries][tile->row], from the group's first line on
+  T* scores = nullptr;              // [queries][tile->row], from the group's first line on
+  const T* line_weights = nullptr;  // [group->lines]: added to the dots; nullptr: none
 };
 
 // Of one row with all lines; the row's windows leave Rest keys beside whole vectors. Returns the largest scores.
@@ -67,8 +68,10 @@ inline __attribute__((always_inline)) V row_dots(const Dots<typename V::Scalar>&
   const int64_t stride = N != 0 ? N * W : job.stride, vectors = job.stride / W;
   const int64_t count = group.lines, width = IsNarrow ? W : group.width;
   const T *q = job.rows + t * stride, *const *lines = job.lines;
-  V held[kMostHeldVectors];
-  if constexpr (N != 0 && N <= kMostHeldVectors)
+  constexpr bool kHolds = is_held(N, IsNarrow ? Rest : W);
+  V held[kHolds ? N : 1];
+  if constexpr (kHolds)
+#pragma GCC unroll 8
     for (int c = 0; c < N; ++c) held[c] = V::load(q + c * W);
   const int64_t begin = group.begin[t] * stride, whole = group.end[t] - group.begin[t] - Rest;
   T* s = job.scores + t * job.tile->row;
@@ -78,12 +81,14 @@ inline __attribute__((always_inline)) V row_dots(const Dots<typename V::Scalar>&
     int64_t j = 0;
     if constexpr (!IsNarrow)
       for (; j < whole; j += W) {
-        const V x = dots<V, W, N>(q, held, k + j * stride, stride, vectors);
+        V x = dots<V, W, N, kHolds>(q, held, k + j * stride, stride, vectors);
+        if (job.line_weights != nullptr) x = x + V::broadcast(job.line_weights + line);
         x.store(s + j);
         top = max(top, x);
       }
     if constexpr (Rest != 0) {
-      const V x = dots<V, Rest, N>(q, held, k + j * stride, stride, vectors);
+      V x = dots<V, Rest, N, kHolds>(q, held, k + j * stride, stride, vectors);
+      if (job.line_weights != nullptr) x = x + V::broadcast(job.line_weights + line);
       x.store(s + j);
       top = max(top, x);
       j += W;

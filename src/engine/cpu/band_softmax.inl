@@ -17,7 +17,8 @@ bool is_modified(const BandTile<T>& tile) {
   return modified;
 }
 
-// softcap, then bias, then log-weights; maxima of what results. Keeps the softcap's slopes where the tile has room.
+// softcap, then bias, then log-weights of lines and of keys; maxima of what results. Keeps the softcap's slopes where
+// the tile has room.
 template <class V>
 void modify_scores(const BandTile<typename V::Scalar>& tile, V* maxima) {
   using T = typename V::Scalar;
@@ -39,6 +40,7 @@ void modify_scores(const BandTile<typename V::Scalar>& tile, V* maxima) {
             if (tile.slopes != nullptr) (V::set(1) - tangent * tangent).store(tile.slopes + at + j);
           }
           if (group.bias != nullptr) x = x + V::load(group.bias[line] + begin + j + t * group.bias_step);
+          if (group.line_weights != nullptr) x = x + V::broadcast(group.line_weights + line);
           if (group.log_weights != nullptr) {
             const V weight = V::load(group.log_weights[line] + begin + j);
             x = select_greater(nothing, weight, hidden, x + weight);  // hidden even from a query that is NaN

@@ -10,7 +10,14 @@ namespace nearfield::core {
 template <class T>
 class BandWalk : public BandRing<T> {
  public:
-  using BandRing<T>::BandRing;
+  BandWalk(const Problem& problem, const CpuChoice& choice, const CpuPart& part, const SharedModifiers<T>& modifiers,
+           void* memory)
+      : BandRing<T>(problem, choice, part, modifiers, memory) {
+    if (!problem.pattern.has_arcs()) return;
+    const SphereArc& arc = problem.pattern.sphere->reach.arc();
+    moves_by_one_ = arc.queries == arc.keys;
+    may_be_few_ = ws_.slot.log_weights < 0 && problem.modifiers.softcap == 0 && problem.shape.additional == 0;
+  }
 
  protected:
   using BandRing<T>::problem_, BandRing<T>::modifiers_, BandRing<T>::rank_, BandRing<T>::kernels_, BandRing<T>::extent_,
@@ -88,28 +95,30 @@ class BandWalk : public BandRing<T> {
     tile.softcap = modifiers_.softcap;
     tile.scores = ws_.scores + r * lanes * ws_.row;
     tile.out = ws_.out + r * lanes * ws_.value_stride;
+    tile.groups = groups_of(r);
+    tile.grid_groups =
+        problem_.pattern.has_arcs() ? group_arcs(block, r, t) : group_lines(block, r, t, 0, block.lines[r], 0);
+    tile.group_count = tile.grid_groups;
+    tile.moves_by_one = moves_by_one_;
+    tile.few = moves_by_one_ && may_be_few_ ? few_of(r, tile.grid_groups) : 0;
     const int64_t first = r * extent_.lines();
-    tile.group_count = 1;
-    tile.groups[0].lines = block.lines[r];
-    tile.groups[0].keys = ws_.keys + first;
-    tile.groups[0].values = ws_.values + first;
-    tile.groups[0].begin = ws_.begin + t;
-    tile.groups[0].end = ws_.end + t;
-    tile.groups[0].width = ws_.width;
-    if (modifiers_.log_weights != nullptr) tile.groups[0].log_weights = ws_.log_weights + first;
     if (modifiers_.cells != nullptr) {
-      spread_bias(column, static_cast<const T*>(modifiers_.bias) + head * modifiers_.bias_head, t, tile);
+      spread_bias(column, static_cast<const T*>(modifiers_.bias) + head * modifiers_.bias_head, t, tile.queries);
+      groups_of(r)->bias = ws_.bias;
+      groups_of(r)->bias_step = ws_.bias_step;
     } else if (modifiers_.bias != nullptr) {
       point_at_bias(column, block, r, static_cast<const T*>(modifiers_.bias) + head * modifiers_.bias_head, t,
                     ws_.bias + first);
-      tile.groups[0].bias = ws_.bias + first;
+      groups_of(r)->bias = ws_.bias + first;
     }
-    tile.row = block.lines[r] * ws_.width;
+    for (int64_t g = 0; g < tile.grid_groups; ++g) tile.row += tile.groups[g].lines * tile.groups[g].width;
+    if (tile.few > 0) tile.row = lanes;
     if (const int64_t more = problem_.shape.additional; more > 0) {
       const T** lines = ws_.additional_lines + 4 * (kv_head - heads.first);
       lines[0] = additional_of(heads, kv_head);
       lines[1] = lines[0] + more * ws_.key_stride;
-      BandGroup<T>& group = tile.groups[tile.group_count++];
+      BandGroup<T>& group = groups_of(r)[tile.group_count++];
+      group = {};
       group.lines = 1;
       group.keys = lines;
       group.values = lines + 1;
@@ -119,6 +128,54 @@ class BandWalk : public BandRing<T> {
       tile.row += group.width;
     }
     return tile;
+  }
+
+  BandGroup<T>* groups_of(int64_t r) const { return ws_.groups + r * ws_.row_groups; }
+
+  // Group number `at` of row r: the lines [first, first + count) that it sees, with the extent's window `window`.
+  // Returns the number of groups so far.
+  int64_t group_lines(const BandBlock& block, int64_t r, int64_t t, int64_t first, int64_t count, int64_t window,
+                      int64_t at = 0) {
+    BandGroup<T>& group = groups_of(r)[at];
+    group = {};
+    const int64_t line = r * extent_.lines() + first;
+    group.lines = count;
+    group.keys = ws_.keys + line;
+    group.values = ws_.values + line;
+    group.begin = ws_.begin + window * extent_.strip + t;
+    group.end = ws_.end + window * extent_.strip + t;
+    group.width = ws_.widths[window];
+    if (ws_.slot.log_weights >= 0) group.log_weights = ws_.log_weights + line;
+    if (ws_.slot.log_weights < 0 && modifiers_.line_weights != nullptr)
+      group.line_weights = modifiers_.line_weights + first_line(block, r) + first;
+    return at + 1;
+  }
+  int64_t first_line(const BandBlock& block, int64_t r) const {
+    return problem_.pattern.has_arcs() ? problem_.pattern.sphere->reach.keys_of(block.row + r).start : 0;
+  }
+
+  // Circles of equal arcs that follow one another form a group. Always at least one, maybe of no lines.
+  int64_t group_arcs(const BandBlock& block, int64_t r, int64_t t) {
+    const auto half_widths = problem_.pattern.sphere->reach.half_widths(block.row + r);
+    const int64_t lines = block.lines[r];
+    if (lines == 0) return group_lines(block, r, t, 0, 0, 0);
+    int64_t groups = 0;
+    for (int64_t first = 0, next = 0; first < lines; first = next) {
+      const int32_t half_width = half_widths[static_cast<size_t>(first)];
+      while (next < lines && half_widths[static_cast<size_t>(next)] == half_width) ++next;
+      groups = group_lines(block, r, t, first, next - first, half_width - extent_.least_half_width, groups);
+    }
+    return groups;
+  }
+
+  // BandTile::few of row r, whose groups then have no padding.
+  int64_t few_of(int64_t r, int64_t groups) {
+    BandGroup<T>* first = groups_of(r);
+    int64_t keys = 0;
+    for (int64_t g = 0; g < groups; ++g) keys += first[g].lines * (first[g].end[0] - first[g].begin[0]);
+    if (keys > kernels_.lanes) return 0;
+    for (int64_t g = 0; g < groups; ++g) first[g].width = first[g].end[0] - first[g].begin[0];
+    return keys;
   }
 
   // lines[i]: where the table's entry for query 0 of the tile and position 0 of the i-th key line of row r is, or would
@@ -150,12 +207,10 @@ class BandWalk : public BandRing<T> {
     }
   }
 
-  void spread_bias(const Column& column, const T* table, int64_t t, BandTile<T>& tile) {
-    for_each_bias(column, t, tile.queries,
+  void spread_bias(const Column& column, const T* table, int64_t t, int64_t queries) {
+    for_each_bias(column, t, queries,
                   [&](int64_t entry, int64_t row, int64_t p) { ws_.bias_rows[row + p] = table[entry]; });
     ws_.bias[0] = ws_.bias_rows;
-    tile.groups[0].bias = ws_.bias;
-    tile.groups[0].bias_step = ws_.bias_step;
   }
 
   // An even share of what is upcoming to each of the tiles, which then is on its way.
@@ -169,6 +224,9 @@ class BandWalk : public BandRing<T> {
     }
     upcoming_ = 0;
   }
+
+ private:
+  bool moves_by_one_ = false, may_be_few_ = false;
 };
 
 }  // namespace nearfield::core

@@ -24,11 +24,15 @@ struct BandExtent {
   int64_t positions = 0;     // of a packed line: the hull of a strip's windows
   int64_t longest = 0;       // window on the last axis
   int64_t strip = 0;
+  // Windows of a query: one for all key lines. On the sphere one for each half-width that the part's latitudes have.
+  int64_t windows = 1, least_half_width = 0;
   int64_t lines() const { return seen[0] * seen[1]; }
   int64_t slots() const { return ring[0] * ring[1]; }
 
-  BandExtent(const Plan& plan, int64_t lanes, int64_t element_size) {
+  BandExtent(const Pattern& pattern, const CpuPart& part, int64_t lanes, int64_t element_size) {
+    const Plan& plan = *part.plan;
     const int last = plan.rank() - 1;
+    if (pattern.has_arcs()) take_half_widths(pattern.sphere->reach, part);
     for (int a = 0; a <= last; ++a) {
       int64_t& most = a == last ? longest : seen[a + 2 - last];
       for (const AxisTable& table : plan.axis(a).tables)
@@ -50,6 +54,17 @@ struct BandExtent {
   }
 
  private:
+  void take_half_widths(const SphereReach& reach, const CpuPart& part) {
+    int64_t least = reach.arc().whole_circle(), most = 0;
+    for (int64_t latitude = part.first; latitude < part.end; ++latitude)
+      for (const int64_t half_width : reach.half_widths(latitude)) {
+        least = std::min(least, half_width);
+        most = std::max(most, half_width);
+      }
+    least_half_width = std::min(least, most);
+    windows = most - least_half_width + 1;
+  }
+
   // Key rows that `rows` adjacent query rows see between them.
   int64_t longest_hull(const PlanAxis& axis) const {
     int64_t longest_so_far = 1;
@@ -105,7 +120,11 @@ struct BandWorkspace {
   const T **keys, **values, **log_weights, **bias, **weightless, **additional_lines;
   LineTag* tags;
   Upcoming* upcoming;
-  int32_t *begin, *end, *none, *all;  // of the strip, and of the additional keys
+  int32_t *begin, *end;  // [windows][strip]: of the strip
+  int32_t *none, *all;   // of the additional keys
+  int64_t* widths;       // [windows]: the longest of them, rounded up to whole vectors
+  BandGroup<T>* groups;  // [rows][row_groups]
+  int64_t row_groups;
   int64_t *key_offsets, *value_offsets, *query_offsets, *out_offsets, *token_offsets;
   int32_t* cells;  // along an order: of the strip's positions, as in SharedModifiers
   int64_t additional_size, bias_step;
@@ -115,8 +134,9 @@ struct BandWorkspace {
       : key_stride(round_up(problem.shape.head_dim, kernels.lanes)),
         value_stride(round_up(problem.shape.head_dim_v, kernels.lanes)),
         width(round_up(extent.longest, kernels.lanes)),
-        slot(extent.positions, key_stride, value_stride, kernels.lanes, has_log_weights(problem), wanted) {
+        slot(extent.positions, key_stride, value_stride, kernels.lanes, has_key_weights(problem), wanted) {
     const int64_t lanes = kernels.lanes, more = problem.shape.additional;
+    row_groups = (problem.pattern.has_arcs() ? extent.lines() : 1) + (more > 0 ? 1 : 0);
     row = extent.lines() * width + round_up(more, lanes);
     most_upcoming = 3 * extent.rows + 8 * extent.slots();  // all of a block
     const bool has_order = problem.pattern.order != nullptr;
@@ -143,8 +163,10 @@ struct BandWorkspace {
     additional_lines = arena.take<const T*>(4 * heads);
     tags = arena.take<LineTag>(heads * extent.slots());
     upcoming = arena.take<Upcoming>(most_upcoming);
-    begin = arena.take<int32_t>(extent.strip);
-    end = arena.take<int32_t>(extent.strip);
+    begin = arena.take<int32_t>(extent.windows * extent.strip);
+    end = arena.take<int32_t>(extent.windows * extent.strip);
+    widths = arena.take<int64_t>(extent.windows);
+    groups = arena.take<BandGroup<T>>(extent.rows * row_groups);
     none = arena.take<int32_t>(lanes);
     all = arena.take<int32_t>(lanes);
     key_offsets = arena.take<int64_t>(extent.positions);

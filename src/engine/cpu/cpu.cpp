@@ -46,8 +46,6 @@ std::string describe(const CpuChoice& chosen, const CpuChoice* other, bool force
   return text;
 }
 
-// A backward's time in forwards, measured: the work is 2.5 times as much.
-constexpr double kBandBackward = 3.0, kTileBackward = 2.6;
 // Along an order the tile kernel adds to gradients of keys that share few cache lines and pages.
 constexpr double kTileBackwardAlongOrder = 3.1;
 
@@ -65,7 +63,31 @@ struct ChoiceKey {
   bool operator==(const ChoiceKey&) const = default;
 };
 
+// Where keys are arcs: the band kernel is asked for as far as it can.
+CpuChoice choose_on_arcs(const Problem& problem, Isa isa, CpuKernel kernel, const GradientsWanted& wanted) {
+  CpuChoice choice;
+  choice.isa = isa;
+  choice.wanted = wanted;
+  tile_choose(problem, choice);
+  if (wanted.any()) choice.predicted_seconds *= kTileBackward;
+  const double by_tile = choice.predicted_seconds;
+  const int64_t by_band = kernel == CpuKernel::tile ? 0 : share_latitudes(problem, kernel, choice);
+  if (kernel == CpuKernel::band && by_band == 0)
+    unsupported("kernel=band: the arcs of every latitude are too large for it; kernel=tile can run this");
+  choice.reason = concat(kernel_name(choice.kernel), " kernel on ", isa_name(isa));
+  const int64_t latitudes = problem.shape.grid[0];
+  if (by_band > 0 && by_band < latitudes)
+    choice.reason += concat(" for ", by_band, " of ", latitudes, " latitudes, tile kernel for those with wide arcs");
+  choice.reason += concat(", waste ", choice.executed.waste(), ": ");
+  choice.reason += kernel != CpuKernel::automatic
+                       ? std::string("asked for")
+                       : concat("predicted ", choice.predicted_seconds * 1e3, " ms a head on one thread against ",
+                                by_tile * 1e3, " ms of the tile kernel alone");
+  return choice;
+}
+
 CpuChoice choose_for_one_head(const Problem& problem, Isa isa, CpuKernel kernel, const GradientsWanted& wanted) {
+  if (problem.pattern.has_arcs()) return choose_on_arcs(problem, isa, kernel, wanted);
   CpuChoice band, tile;
   band.wanted = tile.wanted = wanted;
   band.isa = tile.isa = isa;

@@ -96,6 +96,13 @@ void tile_choose(const Problem& problem, CpuChoice& choice);
 // What the tile kernel's pieces take with the problem's channels and dtype.
 MachineRates tile_rates(const Problem& problem, Isa isa);
 bool band_choose(const Problem& problem, CpuChoice& choice);
+// Whether the band kernel has room for a part; then its heads_together is set, and a slot's workspace large enough.
+bool band_fits(const Problem& problem, CpuChoice& choice, CpuPart& part);
+// Where keys are arcs of circles of latitude: both kernels, each where it is the faster one. `choice` comes from
+// tile_choose. Returns how many latitudes are the band kernel's; if none, choice stays what it is.
+int64_t share_latitudes(const Problem& problem, CpuKernel wanted, CpuChoice& choice);
+// A backward's time in forwards, measured: the work is 2.5 times as much.
+inline constexpr double kBandBackward = 3.0, kTileBackward = 2.6;
 template <class T>
 void tile_forward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, const CpuPart& part,
                   const SharedModifiers<T>& modifiers, std::byte* slots);

@@ -32,8 +32,6 @@ struct Upcoming {
 // Tiles of one call, which go through the kernel's phases together: those on neighbouring lines share most of their key
 // lines, which then come from the L2 cache once for all of them.
 inline constexpr int64_t kMostBandTiles = 4;
-// Of one tile: the grid's key lines, and the additional keys.
-inline constexpr int64_t kMostBandGroups = 2;
 
 // Key lines on which a tile's queries have the same windows.
 template <class T>
@@ -48,6 +46,7 @@ struct BandGroup {
   const T* const* bias = nullptr;         // [lines]: bias[line][p + t * bias_step], query t, position p; nullptr: none
   int64_t bias_step = -1;
   // A vector may be read beyond the last position of log_weights and bias.
+  const T* line_weights = nullptr;  // [lines]: added to the scores of all keys of a line; nullptr: none
 
   // Backward only: what is added to, nullptr where it is not wanted.
   const int32_t* seen_from = nullptr;    // [positions]: first query that sees it; never decreases
@@ -63,9 +62,15 @@ struct BandGroup {
 // Up to `lanes` adjacent queries of one line against the key lines that they see: exact windows.
 template <class T>
 struct BandTile {
-  int64_t queries = 0;  // 1 .. lanes
+  int64_t queries = 0;                   // 1 .. lanes
+  const BandGroup<T>* groups = nullptr;  // [group_count]: of the grid, where only arcs need more than one; then that of
+                                         // the additional keys, if there are any
   int64_t group_count = 0;
-  BandGroup<T> groups[kMostBandGroups];
+  int64_t grid_groups = 1;
+  bool moves_by_one = false;           // arcs: from query to query all windows move on by one position
+  int64_t few = 0;                     // arcs that do: keys of every query, if these are at most a vector, nothing
+                                       // modifies scores but line_weights, and no keys are additional. Then `row` is
+                                       // one vector and a group's width its window. Else 0.
   const T* query = nullptr;            // [queries][key_stride], zero-padded
   int64_t key_stride = 0;              // head_dim rounded up to whole vectors
   int64_t value_stride = 0;            // head_dim_v rounded up to whole vectors

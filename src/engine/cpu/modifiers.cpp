@@ -47,6 +47,7 @@ SharedModifiers<T>::SharedModifiers(Arena& arena, const Problem& problem, bool w
     log_weights_batch = shared ? 0 : keys;
     log_weights = arena.take<T>(images * keys);
     if (wants_weights && is_given(m.key_weights)) weightless = arena.take<T>(images * keys);
+    if (problem.pattern.sphere) line_weights = arena.take<T>(problem.key.sizes[1]);
   }
 }
 
@@ -93,11 +94,11 @@ template <class T>
 void SharedModifiers<T>::add_latitudes(const Problem& problem) {
   const int64_t nlat = problem.key.sizes[1], nlon = problem.key.sizes[2];
   const int64_t images = log_weights_batch == 0 ? 1 : problem.shape.batch;
-  for (int64_t row = 0; row < images * nlat; ++row) {
-    const double weight = problem.pattern.sphere->log_weights[static_cast<size_t>(row % nlat)] * kLog2e;
+  for (int64_t lat = 0; lat < nlat; ++lat)
+    line_weights[lat] = static_cast<T>(problem.pattern.sphere->log_weights[static_cast<size_t>(lat)] * kLog2e);
+  for (int64_t row = 0; row < images * nlat; ++row)
     for (int64_t at = row * nlon; at < (row + 1) * nlon; ++at)
-      if (log_weights[at] != kMaskedScore<T>) log_weights[at] += static_cast<T>(weight);
-  }
+      if (log_weights[at] != kMaskedScore<T>) log_weights[at] += line_weights[row % nlat];
 }
 
 template <class T>

@@ -24,6 +24,8 @@ struct SharedModifiers {
   int64_t log_weights_batch = 0;  // 0: the same for every image
   Placement tokens;               // in row-major numbers
   T softcap = 0;                  // log2 units
+  // On the sphere [key latitudes]: log2(quadrature weight), which log_weights have in them too.
+  T* line_weights = nullptr;
   // Backward, where the gradient of key_weights is wanted: keys of weight 0 have log_weights 0 and are told apart by 1
   // here. nullptr: not wanted, or there is no such key.
   T* weightless = nullptr;
@@ -47,9 +49,11 @@ int64_t element_of(const TensorView& tensor, int64_t first, int64_t index);
 
 // Views have a rank where they are given, even if their memory is not known (explain).
 inline bool is_given(const TensorView& view) { return view.rank > 0; }
-// By a mask, by weights, or by the pattern.
-inline bool has_log_weights(const Problem& problem) {
-  return is_given(problem.modifiers.key_mask) || is_given(problem.modifiers.key_weights) || problem.pattern.sphere;
+// Of single keys, by a mask or by weights.
+inline bool has_key_weights(const Problem& problem) {
+  return is_given(problem.modifiers.key_mask) || is_given(problem.modifiers.key_weights);
 }
+// Or by the pattern.
+inline bool has_log_weights(const Problem& problem) { return has_key_weights(problem) || problem.pattern.sphere; }
 
 }  // namespace nearfield::core

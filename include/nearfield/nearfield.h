@@ -325,6 +325,7 @@ typedef struct nf_explanation {
   double predicted_seconds; /* by the cost model, from typical machine rates; not a promise */
   size_t workspace;         /* bytes */
   char reason[512];         /* one or two sentences: why this engine, kernel and tile */
+  size_t plan_memory; /* bytes of the tables that tell what is seen, kept for later calls; 0 where there are none */
 } nf_explanation;
 
 /* Validates like nf_forward (data pointers may be NULL here) and says what it would do. Set explanation->struct_size

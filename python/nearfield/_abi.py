@@ -261,6 +261,7 @@ class Explanation(ctypes.Structure):
         ("predicted_seconds", ctypes.c_double),
         ("workspace", ctypes.c_size_t),
         ("reason", ctypes.c_char * 512),
+        ("plan_memory", ctypes.c_size_t),
     ]
 
 

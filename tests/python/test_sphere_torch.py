@@ -128,7 +128,9 @@ def test_vmap_of_values_and_gradients(pattern):
 
     pairs = list(zip(many, weights, strict=True))
     assert torch.equal(torch.func.vmap(function)(many, weights), torch.stack([function(*each) for each in pairs]))
-    for found, expected in zip(torch.func.vmap(slope)(many, weights), zip(*map(slope, many, weights)), strict=True):
+    for found, expected in zip(
+        torch.func.vmap(slope)(many, weights), zip(*(slope(*each) for each in pairs), strict=True), strict=True
+    ):
         assert torch.allclose(found, torch.stack(expected), rtol=1e-4, atol=1e-5)
 
 

@@ -60,11 +60,14 @@ bool run_sphere_suite(const SuiteSettings& settings) {
   Progress progress(3 * static_cast<int64_t>(subjects.size()));
   int64_t done = 0;
   if (!quiet) print_machine(report.machine);
-  if (!quiet) print_sphere_head(report, format);
+  // First, while this process is small: those that are measured begin as copies of it.
   for (const SphereSubject& subject : subjects) {
-    // First, while this process is small: the one that is measured begins as a copy of it.
     progress.show(done++, subject.on_sphere.name + ", memory");
     report.memory.push_back(measure_memory(subject.on_sphere, settings.dtype, settings.options));
+  }
+  progress.clear();
+  if (!quiet) print_sphere_head(report, format);
+  for (const SphereSubject& subject : subjects)
     for (const Direction direction : {Direction::forward, Direction::backward}) {
       progress.show(done++, fmt::format("{}, {}", subject.on_sphere.name, name_of(direction)));
       report.times.push_back(time_sphere(subject, settings.dtype, direction, settings.options, settings.budget,
@@ -72,7 +75,6 @@ bool run_sphere_suite(const SuiteSettings& settings) {
       progress.clear();
       if (!quiet) print_sphere_times(report.times.back(), format);
     }
-  }
   quiet ? fmt::print("{}\n", to_json(report)) : print_sphere_memory(report);
   const auto succeeded = [](const auto& each) { return each.failure.empty(); };
   return std::all_of(report.times.begin(), report.times.end(), succeeded) &&

@@ -35,7 +35,8 @@ nf_latitudes parse_latitudes(std::string_view text, std::string_view name) {
 
 std::string_view name_of(nf_latitudes latitudes) {
   const auto i = static_cast<size_t>(latitudes);
-  return i < latitude_names().size() ? latitude_names()[i] : "unknown";
+  if (i >= latitude_names().size()) return "unknown";
+  return latitude_names()[i];
 }
 
 double parse_angle(std::string_view text, std::string_view name) {

@@ -65,9 +65,9 @@ def sphere(
     Examples
     --------
     >>> import nearfield, nearfield.plot
-    >>> figure = nearfield.plot.sphere(nearfield.SphereNeighborhood((19, 36), cutoff=0.4))
+    >>> figure = nearfield.plot.sphere(nearfield.SphereNeighborhood((19, 36), cutoff=0.3))
     >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    ['(0, 0) at 90°N sees 108 keys', '(4, 27) at 50°N sees 42 keys', '(9, 4) at 0° sees 21 keys']
+    ['(0, 0) at 90°N sees 72 keys', '(4, 27) at 50°N sees 13 keys', '(9, 4) at 0° sees 9 keys']
     """
     _check(pattern)
     grid, keys = pattern.grid, pattern.key_grid

@@ -31,12 +31,8 @@ def tensors(pattern, heads=2):
 
 FIGURES = {
     "three": lambda **more: plot.sphere(SAME, **more),
-    "down": lambda **more: plot.sphere(DOWN, [(1, 4), (2, 5)], **more),
     "globe": lambda **more: plot.sphere(DOWN, [(0, 0), (3, 3)], view=(50, 200), **more),
-    "everything": lambda **more: plot.sphere(nf.SphereGlobal((5, 9), (3, 3)), [(1, 1)], **more),
     "weights": lambda **more: plot.sphere_attention(DOWN, *tensors(DOWN), (1, 4), head=1, **more),
-    "weights on a globe": lambda **more: plot.sphere_attention(DOWN, *tensors(DOWN), (1, 4), view=(-90, 0), **more),
-    "same grid as a rectangle": lambda **more: plot.windows(SAME, (9, 18), [(0, 3), (4, 4)], **more),
     "weights as a rectangle": lambda **more: plot.attention(SAME, *tensors(SAME), (1, 4), **more),
 }
 
@@ -71,9 +67,7 @@ def test_the_map_shows_the_cells_of_the_seen_keys(pattern) -> None:
     theta = keys.colatitudes
     edges = np.concatenate(([0], (theta[1:] + theta[:-1]) / 2, [math.pi]))
     cells = 2 * math.pi / keys.nlon * (np.cos(edges[:-1]) - np.cos(edges[1:]))
-    for token in np.ndindex(pattern.grid.nlat, pattern.grid.nlon):
-        if token[1] not in (0, 5):
-            continue
+    for token in ((0, 5), (1, 0), (1, 5), (3, 4)):
         axes = plot.sphere(pattern, [token]).axes[0]
         expected = (seen[token].sum(1) * cells).sum()
         found = {tuple(each.get_facecolor()[0][:3]): area(each) for each in axes.collections if each.get_paths()}

@@ -78,15 +78,6 @@ def test_compile_whole_with_dynamic_shapes():
     assert torch.equal(out, expected) and close(found, right)
 
 
-def test_compile_with_inductor():
-    def function(q, k, v):
-        return torch.relu(nf.attend(PATTERNS[1], q, k, v))
-
-    tensors = inputs(PATTERNS[1])
-    found, expected = gradients(torch.compile(function, fullgraph=True), *tensors), gradients(function, *tensors)
-    assert close(found[:1], expected[:1]) and close(found[1], expected[1])
-
-
 def test_compile_patterns_that_are_made_inside():
     def function(q, k, v):
         keys = nf.SphereGrid(k.shape[1], k.shape[2])

@@ -77,6 +77,11 @@ WRONG = [
     (lambda: nf.SphereGlobal((5, 8), (9, 8, 3)), "key_grid=(9, 8, 3): must be a SphereGrid or (nlat, nlon)"),
     (lambda: nf.SphereGlobal((5, "8")), "grid[1]='8': must be an integer"),
     (
+        lambda: nf.SphereGlobal((5, 8), (1, 8)),
+        "key_grid.nlat=1: must be at least 2 on a grid of latitudes 'equiangular'",
+    ),
+    (lambda: nf.SphereNeighborhood((5, 0)), "grid.nlon=0: must be at least 1"),
+    (
         lambda: nf.SphereNeighborhood((5, 8), (9, 12)),
         "key_grid.nlon=12: must divide grid.nlon=8 or be a multiple of it",
     ),

@@ -136,7 +136,10 @@ def as_grid(name: str, value: object) -> SphereGrid:
         return value
     if is_sequence(value) and len(value) == 2:  # type: ignore[arg-type]
         nlat, nlon = (integer(f"{name}[{i}]", each) for i, each in enumerate(value))  # type: ignore[arg-type, var-annotated]
-        return SphereGrid(nlat, nlon)
+        try:
+            return SphereGrid(nlat, nlon)
+        except ArgumentError as error:
+            raise ArgumentError(f"{name}.{error}") from None
     raise TypeError(f"{name}={shown(value)}: must be a SphereGrid or (nlat, nlon)")
 
 
@@ -193,7 +196,8 @@ class SphereNeighborhood(SpherePattern):
         The distance in radians, above 0; pi or more is the whole sphere. None: one step of latitude of the coarser grid,
         pi/(key_grid.nlat-1) where queries have more longitudes than keys, else pi/(grid.nlat-1).
     tolerance
-        Keys are seen up to (1 + tolerance)*cutoff: grids have many at exactly the cutoff, and rounding must not decide.
+        0.001 unless given, at least 0. Keys are seen up to (1 + tolerance)*cutoff: grids have many at exactly the cutoff,
+        and rounding must not decide about them.
 
     Attributes
     ----------

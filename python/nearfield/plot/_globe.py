@@ -41,9 +41,9 @@ class Mollweide:
         t = np.interp(latitude, self._latitudes, self._t)
         return 2 * math.sqrt(2) / math.pi * longitude * np.cos(t), math.sqrt(2) * np.sin(t)
 
-    def is_shown(self, latitude: float, longitude: float) -> bool:
+    def is_shown(self, latitude: Array, longitude: Array) -> NDArray[np.bool_]:
         """Everything is."""
-        return True
+        return np.ones(np.broadcast_shapes(np.shape(latitude), np.shape(longitude)), bool)
 
     def outline(self) -> Points:
         """The ellipse."""
@@ -72,9 +72,9 @@ class Orthographic:
         far = np.where(towards < 0, np.maximum(np.hypot(x, y), 1e-12), 1)
         return x / far, y / far
 
-    def is_shown(self, latitude: float, longitude: float) -> bool:
-        """Whether the point is on this side."""
-        return bool(self._turned(latitude, longitude)[2] >= -1e-9)
+    def is_shown(self, latitude: Array, longitude: Array) -> NDArray[np.bool_]:
+        """Whether the points are on this side."""
+        return np.asarray(self._turned(latitude, longitude)[2] >= -1e-9)
 
     def outline(self) -> Points:
         """The rim."""
@@ -144,11 +144,8 @@ class Globe:
             down = np.linspace(north, south, max(2, math.ceil((north - south) / _FINE) + 1))
             latitude = np.concatenate([np.full(len(across), north), down, np.full(len(across), south), down[::-1]])
             longitude = np.concatenate([across, np.full(len(down), end), across[::-1], np.full(len(down), start)])
-            if self.projection.has_seam or self._any_shown(latitude, longitude):
+            if self.projection.is_shown(latitude, longitude).any():
                 yield np.stack(self.projection.project(latitude, longitude), -1)
-
-    def _any_shown(self, latitude: Array, longitude: Array) -> bool:
-        return any(self.projection.is_shown(*each) for each in zip(latitude, longitude, strict=True))
 
     def _pieces(self, west: float, east: float) -> list[tuple[float, float]]:
         """The longitudes from west to east as intervals within -pi to pi; those of a globe may be any."""
@@ -162,31 +159,28 @@ class Globe:
         """The points of a grid, if they are few."""
         if grid.nlat * grid.nlon > _MOST_DOTS:
             return
-        places = [
-            self._place(latitude, longitude)
-            for latitude in math.pi / 2 - grid.colatitudes
-            for longitude in 2 * math.pi * np.arange(grid.nlon) / grid.nlon
-            if self.projection.is_shown(latitude, longitude)
-        ]
-        x, y = zip(*places, strict=True)
+        latitude = np.repeat(math.pi / 2 - grid.colatitudes, grid.nlon)
+        longitude = np.tile(2 * math.pi * np.arange(grid.nlon) / grid.nlon, grid.nlat)
+        chosen = self.projection.is_shown(latitude, longitude)
+        x, y = self._places(latitude[chosen], longitude[chosen])
         self.axes.scatter(x, y, s=1.5, color="#777777", linewidths=0, zorder=4)
 
-    def _place(self, latitude: float, longitude: float) -> tuple[float, float]:
-        around = (longitude + math.pi) % (2 * math.pi) - math.pi
-        x, y = self.projection.project(np.array(latitude), np.array(around))
-        return float(x), float(y)
+    def _places(self, latitude: Array, longitude: Array) -> Points:
+        """Of any longitudes."""
+        return self.projection.project(latitude, (longitude + math.pi) % (2 * math.pi) - math.pi)
 
     def mark(self, grid: SphereGrid, token: tuple[int, ...], is_open: bool = False) -> None:
         """A dot at the query, or a ring through which its own cell is seen, unless it is on the other side."""
-        latitude, longitude = math.pi / 2 - grid.colatitudes[token[0]], 2 * math.pi * token[1] / grid.nlon
-        if not self.projection.is_shown(latitude, longitude):
+        latitude = np.array([math.pi / 2 - grid.colatitudes[token[0]]])
+        longitude = np.array([2 * math.pi * token[1] / grid.nlon])
+        if not self.projection.is_shown(latitude, longitude).all():
             return
         for colour, width, order in (("white", 4.0, 6), (_canvas.QUERY, 2.0, 7)):
             style: dict[str, Any] = {"markeredgecolor": colour, "markeredgewidth": width, "zorder": order}
             face = "none" if is_open else _canvas.QUERY
             size = 10 if is_open else 5
             self.axes.plot(
-                *self._place(latitude, longitude), "o", markersize=size, markerfacecolor=face, clip_on=False, **style
+                *self._places(latitude, longitude), "o", markersize=size, markerfacecolor=face, clip_on=False, **style
             )
 
     def finish(self) -> None:
@@ -208,14 +202,15 @@ class Globe:
 
     def _line(self, latitude: Array, longitude: Array, style: dict[str, Any]) -> None:
         x, y = self.projection.project(latitude, longitude)
-        hidden = [not self.projection.is_shown(*each) for each in zip(latitude, longitude, strict=True)]
-        self.axes.plot(np.where(hidden, np.nan, x), y, **style)
+        self.axes.plot(np.where(self.projection.is_shown(latitude, longitude), x, np.nan), y, **style)
 
     def _label(self) -> None:
         for latitude in (-60, -30, 0, 30, 60):
-            x, y = self._place(math.radians(latitude), -math.pi)
+            x, y = self._places(np.radians(latitude), np.array(-math.pi))
             place: dict[str, Any] = {"textcoords": "offset points", "xytext": (-4, 0), "ha": "right", "va": "center"}
-            self.axes.annotate(latitude_name(latitude), (x, y), fontsize="small", color="#555555", **place)
+            self.axes.annotate(
+                latitude_name(latitude), (float(x), float(y)), fontsize="small", color="#555555", **place
+            )
 
 
 def latitude_name(degrees: float) -> str:

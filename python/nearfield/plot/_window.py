@@ -78,12 +78,11 @@ def window(
     return sheet.figure
 
 
-def refuse_key_grid(pattern: Pattern, other: str = "sphere") -> None:
-    """Raise if keys have a grid of their own: queries can't be marked on that."""
+def refuse_key_grid(pattern: Pattern, other: str | None = "sphere") -> None:
+    """Raise if keys have a grid of their own, where queries and keys are drawn on one; `other` is what draws two."""
     if isinstance(pattern, SpherePattern) and pattern.key_grid != pattern.grid:
-        raise ArgumentError(
-            f"pattern.key_grid={pattern.key_grid!r}: must be the pattern's grid; plot.{other} draws others"
-        )
+        hint = f"; plot.{other} draws others" if other else ""
+        raise ArgumentError(f"pattern.key_grid={pattern.key_grid!r}: must be the pattern's grid to be drawn{hint}")
 
 
 def seen_by(pattern: Pattern, grid: tuple[int, ...], token: tuple[int, ...]) -> NDArray[np.bool_]:

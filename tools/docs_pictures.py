@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from nearfield import HilbertSlide, HilbertWindow, Neighborhood, Window, plot
+from nearfield import HilbertSlide, HilbertWindow, Neighborhood, SphereNeighborhood, Window, plot
 
 LENGTH = 24  # of the axes that are drawn as a matrix
 
@@ -66,6 +66,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "curve": lambda: plot.curve("hilbert", (13, 18)),
     "hilbert_windows": lambda: plot.windows(HilbertWindow(4), (16, 24), [(1, 2), (6, 9), (14, 3), (11, 20)]),
     "hilbert_slide": lambda: plot.windows(HilbertSlide(25), (16, 24), [(1, 2), (6, 9), (11, 20)]),
+    "sphere": lambda: plot.sphere(SphereNeighborhood((61, 120), cutoff=0.25)),
     "masks": masks,
     "weights": weights,
     "blocks": lambda: plot.block_map(Neighborhood(65), 512, tile=16, step=60),

@@ -230,8 +230,7 @@ void run_suite(BenchArguments arguments) {
   if (arguments.threads.empty()) arguments.threads = "1";
   const BenchPlan plan = resolve(arguments);
   if (plan.options.size() != 1)
-    throw UsageError(
-        fmt::format("threads={}: must be one number with --suite {}", arguments.threads, arguments.suite));
+    throw UsageError(fmt::format("threads={}: must be one number with --suite {}", arguments.threads, arguments.suite));
   SuiteSettings settings;
   settings.dtype = plan.dtype;
   settings.options = plan.options[0];
@@ -301,7 +300,8 @@ void add_bench(CLI::App& app) {
                    "sphere beside planar windows")
       ->type_name("NAME")
       ->group("Suite (instead of cases)");
-  command->add_flag("--full", arguments->full, "More sizes, of the sphere a quarter of a degree: some minutes")->group("Suite (instead of cases)");
+  command->add_flag("--full", arguments->full, "More sizes, of the sphere a quarter of a degree: some minutes")
+      ->group("Suite (instead of cases)");
   command->add_flag("--markdown", arguments->markdown, "Print Markdown tables")->group("Suite (instead of cases)");
   command->add_option("--shape", arguments->shape, "Of the query: batch,*grid,heads,head_dim; with a pattern")
       ->type_name("N,N,...")

@@ -12,11 +12,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // 120 columns.
-constexpr char kRow[] =
-    "{:<19} {:<8} {:>8} {:>6} {:>9} {:>6} {:>8} {:>6} {:>5} {:>8} {:>9} {:>6} {:>10}\n";
+constexpr char kRow[] = "{:<19} {:<8} {:>8} {:>6} {:>9} {:>6} {:>8} {:>6} {:>5} {:>8} {:>9} {:>6} {:>10}\n";
 constexpr char kMarkdown[] = "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n";
 
-constexpr const char* kColumns[] = {"case",  "pass",  "M pairs", "keys",    "ms",   "spread", "M/s",
+constexpr const char* kColumns[] = {"case", "pass",  "M pairs", "keys",     "ms",   "spread", "M/s",
                                     "roof", "waste", "error",   "plane ms", "roof", "speed"};
 
 std::string percent(double fraction) { return fmt::format("{:.1f}%", fraction * 100); }

@@ -125,8 +125,7 @@ nf_sphere resolve_sphere(const PatternArguments& given, const KnownPattern& know
                                  given.pattern, grids.query.size()));
   const std::vector<int64_t> keys = given.key_grid.empty() ? grids.key : parse_integers(given.key_grid, "key_grid");
   if (keys.size() != 2)
-    throw UsageError(fmt::format("{}: has {} axes: must have 2, latitude and longitude",
-                                 given.key_grid.empty() ? "key" : "key_grid", keys.size()));
+    throw UsageError(fmt::format("key_grid={}: must be 2 numbers, of latitudes and longitudes", given.key_grid));
   const std::string latitudes = or_default(given.latitudes, "equiangular");
   nf_sphere result = nf_make_sphere(0, 0, 0, 0);
   result.query = sphere_grid(grids.query, latitudes, "latitudes");
@@ -233,7 +232,8 @@ void PatternArguments::add_to(CLI::App& command) {
       "BOOL[,BOOL...]");
   add("--boundary", boundary, "neighborhood, at the border: clamp, wrap or cut (default clamp)", "NAME[,NAME...]");
   add("--latitudes", latitudes,
-      "sphere*: equiangular (default), legendre-gauss, lobatto or equiangular-trapezoidal; of queries and keys", "NAME");
+      "sphere*: equiangular (default), legendre-gauss, lobatto or equiangular-trapezoidal; of queries and keys",
+      "NAME");
   add("--key-latitudes", key_latitudes, "sphere*: those of the keys, where they differ", "NAME");
   add("--key-grid", key_grid, "sphere*: latitudes and longitudes of the keys (default: the key's, else the query's)",
       "NLAT,NLON");

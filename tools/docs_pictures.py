@@ -77,6 +77,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "curve": lambda: plot.curve("hilbert", (13, 18)),
     "hilbert_windows": lambda: plot.windows(HilbertWindow(4), (16, 24), [(1, 2), (6, 9), (14, 3), (11, 20)]),
     "hilbert_slide": lambda: plot.windows(HilbertSlide(25), (16, 24), [(1, 2), (6, 9), (11, 20)]),
+    "sphere": lambda: plot.sphere(SphereNeighborhood((61, 120), cutoff=0.25)),
     "masks": masks,
     "sphere": lambda: plot.sphere(SphereNeighborhood((37, 72), cutoff=np.pi / 9)),
     "sphere_weights": sphere_weights,

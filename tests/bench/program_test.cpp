@@ -133,10 +133,10 @@ TEST(BenchProgram, BackwardRunsOrSaysWhyNot) {
 
 TEST(BenchProgram, RunsAProblemOfOnesOwn) {
   const std::string times = " --json --seconds 0 --repetitions 1";
-  for (const char* pattern : {"-k 5", "--pattern window --size 4,8", "--pattern hilbert-slide --size 25",
-                              "--pattern hilbert-window --size 16 --engine block_sparse",
-                              "--pattern sphere --key-grid 9,12 --latitudes lobatto",
-                              "--pattern sphere-global --direction backward"}) {
+  for (const char* pattern :
+       {"-k 5", "--pattern window --size 4,8", "--pattern hilbert-slide --size 25",
+        "--pattern hilbert-window --size 16 --engine block_sparse",
+        "--pattern sphere --key-grid 9,12 --latitudes lobatto", "--pattern sphere-global --direction backward"}) {
     const Finished bench = run(std::string("bench --shape 2,16,24,2,16 ") + pattern + times);
     ASSERT_EQ(bench.status, 0) << bench.output;
     const auto result = nlohmann::json::parse(bench.output)["results"][0];

@@ -16,7 +16,9 @@ constexpr double kPi = std::numbers::pi;
 // From the definition, on equiangular grids; every query of a circle has a twin among its first `period`.
 int64_t pairs_by_distance(int64_t nlat, int64_t nlon, int64_t key_nlat, int64_t key_nlon, double cutoff) {
   const int64_t period = nlon / std::min(nlon, key_nlon);
-  const auto colatitude = [](int64_t i, int64_t n) { return kPi * static_cast<double>(i) / static_cast<double>(n - 1); };
+  const auto colatitude = [](int64_t i, int64_t n) {
+    return kPi * static_cast<double>(i) / static_cast<double>(n - 1);
+  };
   int64_t pairs = 0;
   for (int64_t i = 0; i < nlat; ++i)
     for (int64_t x = 0; x < period; ++x)
@@ -24,10 +26,11 @@ int64_t pairs_by_distance(int64_t nlat, int64_t nlon, int64_t key_nlat, int64_t 
         const double a = colatitude(i, nlat), b = colatitude(j, key_nlat);
         if (std::abs(a - b) > 1.01 * cutoff) continue;
         for (int64_t y = 0; y < key_nlon; ++y) {
-          const double longitude = 2 * kPi * (static_cast<double>(y) / static_cast<double>(key_nlon) -
-                                              static_cast<double>(x) / static_cast<double>(nlon));
-          const double half = std::pow(std::sin((a - b) / 2), 2) +
-                              std::sin(a) * std::sin(b) * std::pow(std::sin(longitude / 2), 2);
+          const double longitude = 2 * kPi *
+                                   (static_cast<double>(y) / static_cast<double>(key_nlon) -
+                                    static_cast<double>(x) / static_cast<double>(nlon));
+          const double half =
+              std::pow(std::sin((a - b) / 2), 2) + std::sin(a) * std::sin(b) * std::pow(std::sin(longitude / 2), 2);
           if (2 * std::asin(std::min(1.0, std::sqrt(half))) <= 1.001 * cutoff) pairs += nlon / period;
         }
       }

@@ -60,10 +60,9 @@ class OnTheSphere : public ::testing::Test {
     return open_tensor_file(path(file))->read(name);
   }
   void write_inputs(std::vector<int64_t> query, std::vector<int64_t> key) const {
-    write_tensor_file(path("in.npz"), {{"query", normal(query, 1)},
-                                       {"key", normal(key, 2)},
-                                       {"value", normal(key, 3)},
-                                       {"dout", normal(query, 4)}});
+    write_tensor_file(
+        path("in.npz"),
+        {{"query", normal(query, 1)}, {"key", normal(key, 2)}, {"value", normal(key, 3)}, {"dout", normal(query, 4)}});
   }
   TemporaryDirectory directory_;
 };
@@ -197,8 +196,9 @@ TEST(SphereOptions, AreRefusedByName) {
       {explain({"sphere", "--cutoff", "0"}), "cutoff=0: must be above 0\n"},
       {explain({"sphere", "--cutoff=-2deg"}), "cutoff=-0.0349066: must be above 0\n"},
       {explain({"sphere", "--tolerance=-1"}), "tolerance=-1: must be at least 0\n"},
-      {explain({"sphere", "--key-grid", "91"}), "key_grid: has 1 axes: must have 2, latitude and longitude\n"},
-      {explain({"sphere", "--key-grid", "91,250"}), "query.nlon=360: must divide key.nlon=250 or be a multiple of it\n"},
+      {explain({"sphere", "--key-grid", "91"}), "key_grid=91: must be 2 numbers, of latitudes and longitudes\n"},
+      {explain({"sphere", "--key-grid", "91,250"}),
+       "query.nlon=360: must divide key.nlon=250 or be a multiple of it\n"},
       {explain({"sphere", "--key-grid", "1,360"}), "key.nlat=1: must be at least 2\n"},
       {explain({"sphere"}, "1,360,1,64"),
        "pattern=sphere: must have a grid of 2 axes, latitude and longitude: the query has 1\n"}};

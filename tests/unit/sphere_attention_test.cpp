@@ -151,7 +151,8 @@ TEST(SphereAttention, OfNothingInParticularIsTheMeanOverTheSphere) {
           }
       mean.run(setting.options);
       const double means[kChannels] = {1, 0, 1.0 / 3, 0.2, 0};
-      for (size_t i = 0; i < mean.out.size(); ++i) EXPECT_NEAR(mean.out[i], means[i % kChannels], 1e-13) << setting.name;
+      for (size_t i = 0; i < mean.out.size(); ++i)
+        EXPECT_NEAR(mean.out[i], means[i % kChannels], 1e-13) << setting.name;
       for (const double lse : mean.logsumexp) EXPECT_NEAR(lse, std::log(4 * kPi), 1e-13);
     }
 }

@@ -79,7 +79,6 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "hilbert_slide": lambda: plot.windows(HilbertSlide(25), (16, 24), [(1, 2), (6, 9), (11, 20)]),
     "sphere": lambda: plot.sphere(SphereNeighborhood((61, 120), cutoff=0.25)),
     "masks": masks,
-    "sphere": lambda: plot.sphere(SphereNeighborhood((37, 72), cutoff=np.pi / 9)),
     "sphere_weights": sphere_weights,
     "weights": weights,
     "blocks": lambda: plot.block_map(Neighborhood(65), 512, tile=16, step=60),

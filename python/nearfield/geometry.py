@@ -59,7 +59,7 @@ class Windows(NamedTuple):
 
 
 def window_slots(pattern: Pattern, grid: Ints) -> tuple[int, ...]:
-    """The length of the longest window on each axis of the grid.
+    """The length of the longest window on each axis of the grid: the slots that `windows` has for a query.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def window_slots(pattern: Pattern, grid: Ints) -> tuple[int, ...]:
     -------
     tuple of int
         At most the pattern's kernel_size or size. Along a curve the first is of the positions and the others are 1; in
-        a neighborhood on the sphere the first is of all keys.
+        a neighborhood on the sphere, too, where the first is enough for every query's keys.
 
     Raises
     ------

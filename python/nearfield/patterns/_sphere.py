@@ -70,7 +70,7 @@ class SphereGrid:
     >>> grid = SphereGrid(5, 8)
     >>> grid.colatitudes.round(2).tolist()
     [0.0, 0.79, 1.57, 2.36, 3.14]
-    >>> round(8 * grid.area_weights.sum(), 6)  # 4 pi
+    >>> round(float(8 * grid.area_weights.sum()), 6)  # 4 pi
     12.566371
     """
 
@@ -130,7 +130,7 @@ def _latitudes(name: object) -> str:
     raise ArgumentError(f"latitudes={shown(name)}: must be one of {', '.join(map(repr, known))}{hint}")
 
 
-def _grid(name: str, value: object) -> SphereGrid:
+def as_grid(name: str, value: object) -> SphereGrid:
     """The argument as a SphereGrid: it is one, or two numbers."""
     if isinstance(value, SphereGrid):
         return value
@@ -157,8 +157,8 @@ class SpherePattern(Pattern):
         return 2
 
     def _set_grids(self, grid: object, key_grid: object) -> None:
-        own = _grid("grid", grid)
-        keys = own if key_grid is None else _grid("key_grid", key_grid)
+        own = as_grid("grid", grid)
+        keys = own if key_grid is None else as_grid("key_grid", key_grid)
         if keys.nlat < 2:
             name = "grid" if key_grid is None else "key_grid"
             raise ArgumentError(f"{name}.nlat={keys.nlat}: must be at least 2 where keys are on it")
@@ -235,7 +235,9 @@ class SphereNeighborhood(SpherePattern):
         distance = None if cutoff is None else number("cutoff", cutoff)
         more = number("tolerance", tolerance)
         if distance is None and self.grid.nlat < 2:
-            raise ArgumentError(f"cutoff=None: must be given where grid.nlat={self.grid.nlat}, which has no step")
+            raise ArgumentError(
+                f"cutoff=None: must be given where grid.nlat={self.grid.nlat}, which has no step of latitude"
+            )
         if distance is not None and not distance > 0:
             raise ArgumentError(f"cutoff={distance}: must be above 0")
         if not more >= 0:

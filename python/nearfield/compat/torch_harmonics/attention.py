@@ -134,13 +134,14 @@ class _AttentionS2(nn.Module):
         scale = self.scale
         if isinstance(scale, Tensor):
             q, scale = _scaled(q, scale), 1.0
-        out: Tensor = attend(self.pattern, q, k, v, scale=scale).flatten(-2)
-        out = functional.linear(out, self.proj_weights.flatten(1), self.proj_bias)
-        return out.permute(0, 3, 1, 2).contiguous()
+        out = attend(self.pattern, q, k, v, scale=scale).flatten(-2)
+        projected: Tensor = functional.linear(out, self.proj_weights.flatten(1), self.proj_bias)
+        return projected.permute(0, 3, 1, 2).contiguous()
 
     def _project(self, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
         """(batch, nlat, nlon, heads, channels of a head)."""
-        return functional.linear(x, weights.flatten(1), bias).unflatten(-1, (self.num_heads, -1))
+        heads: Tensor = functional.linear(x, weights.flatten(1), bias).unflatten(-1, (self.num_heads, -1))
+        return heads
 
     def _check(self, name: str, x: Tensor, of: str, shape: tuple[int, int]) -> None:
         if not isinstance(x, Tensor):
@@ -326,7 +327,7 @@ def _channels_last(x: Tensor) -> Tensor:
 
 
 def _normed(x: Tensor, weights: Tensor | None) -> Tensor:
-    return x if weights is None else functional.rms_norm(x, weights.shape, weight=1 + weights)
+    return x if weights is None else functional.rms_norm(x, weights.shape) * (1 + weights)
 
 
 def _scaled(x: Tensor, scale: Tensor) -> Tensor:

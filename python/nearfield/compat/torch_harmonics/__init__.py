@@ -28,7 +28,8 @@ __all__ = ["AttentionS2", "NeighborhoodAttentionS2", "QuadratureS2", "__version_
 _THEIRS = frozenset(
     ("RealSHT", "InverseRealSHT", "RealVectorSHT", "InverseRealVectorSHT", "SpectralConvS2", "truncate_sht")
     + ("DiscreteContinuousConvS2", "DiscreteContinuousConvTransposeS2", "ResampleS2")
-    + ("disco", "distributed", "examples", "filter_basis", "plotting", "random_fields", "resample", "sht")
+    + ("cache", "disco", "distributed", "examples", "fft", "filter_basis", "legendre", "plotting", "random_fields")
+    + ("resample", "sht", "spectral_convolution", "truncation", "utils")
 )
 
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from nearfield._errors import ArgumentError, UnsupportedError
 from nearfield.compat.torch_harmonics._arguments import grid_of, positive, renamed, scale_of, shape_of
+from nearfield.compat.torch_harmonics.quadrature import compute_theta_cutoff
 from nearfield.functional import attend
 from nearfield.nn._projected import check_probability
 from nearfield.patterns import SphereGlobal, SphereGrid, SphereNeighborhood, SpherePattern
@@ -253,8 +254,9 @@ class NeighborhoodAttentionS2(_AttentionS2):
     scale
         As there; a tensor has to be of one number.
     theta_cutoff
-        The distance in radians; pi or more is the whole sphere. None: one step of latitude of the coarser grid,
-        pi/(nlat_in-1) where queries have more longitudes than keys, else pi/(nlat_out-1).
+        The distance in radians; pi or more is the whole sphere. None: the largest step of latitude of the coarser grid,
+        the keys' where queries have more longitudes than they, else the queries'. (Until torch-harmonics 0.9.2 it was
+        pi/(nlat-1): where circles are not equally spaced a warning has both values.)
     optimized_kernel
         Without effect: nearfield's kernels are always used.
 
@@ -307,10 +309,15 @@ class NeighborhoodAttentionS2(_AttentionS2):
         optimized_kernel: bool = True,
     ) -> None:
         super().__init__(in_channels, num_heads, in_shape, out_shape, k_channels, out_channels)
+        grid, key_grid = self._grids(grid_out, grid_in)
+        self.upsample = grid.nlon > key_grid.nlon
+        coarse = key_grid if self.upsample else grid
         with renamed(_NAMES):
-            self.pattern = SphereNeighborhood(*self._grids(grid_out, grid_in), cutoff=theta_cutoff)
+            self.pattern = SphereNeighborhood(grid, key_grid, cutoff=theta_cutoff)
+        if theta_cutoff is None:
+            theta_cutoff = compute_theta_cutoff(coarse.nlat, coarse.latitudes)
+            self.pattern = SphereNeighborhood(grid, key_grid, cutoff=theta_cutoff)
         self.theta_cutoff = self.pattern.distance
-        self.upsample = self.nlon_out > self.nlon_in
         self._make_weights()
         default = (self.k_channels // self.num_heads) ** -0.5
         self.scale = default if scale is None else scale_of(scale, (1, 1, 1), "one number")

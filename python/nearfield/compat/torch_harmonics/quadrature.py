@@ -6,6 +6,7 @@ Colatitudes and longitudes are in radians, the north pole first; a grid's names 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -14,9 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from nearfield._errors import ArgumentError
+from nearfield._values import number
 from nearfield.compat.torch_harmonics._arguments import grid_of, positive, shape_of
 
-__all__ = ["QuadratureS2", "precompute_latitudes", "precompute_longitudes"]
+__all__ = [
+    "QuadratureS2",
+    "compute_latitude_spacing",
+    "compute_theta_cutoff",
+    "precompute_latitudes",
+    "precompute_longitudes",
+]
 
 _RULES = {
     "clenshaw_curtiss_weights": "equiangular",
@@ -52,6 +60,44 @@ def precompute_longitudes(nlon: int) -> Tensor:
     """The longitudes of a circle's points, (nlon,) float64, from 0."""
     count = positive("nlon", nlon)
     return torch.arange(count, dtype=torch.float64) * (2 * math.pi / count)
+
+
+def compute_latitude_spacing(nlat: int, grid: str = "equiangular") -> float:
+    """The largest step between circles of latitude that are neighbours, in radians.
+
+    Examples
+    --------
+    >>> round(compute_latitude_spacing(5, "equiangular-trapezoidal"), 4)
+    1.0472
+    """
+    sphere = grid_of((nlat, 1), grid, {"nlat": "nlat", "latitudes": "grid"})
+    if sphere.nlat < 2:
+        raise ArgumentError(f"nlat={nlat}: must be at least 2: one circle has no step")
+    if sphere.latitudes == "equiangular":
+        return math.pi / (sphere.nlat - 1)
+    return float(np.diff(sphere.colatitudes).max())
+
+
+def compute_theta_cutoff(nlat: int, grid: str = "equiangular", scale: float = 1.0) -> float:
+    """The default cutoff of `NeighborhoodAttentionS2`: `scale` times the largest step of latitude.
+
+    Warns (UserWarning) where torch-harmonics before 0.9.3 had another default, pi/(nlat-1): where circles are not equally
+    spaced.
+
+    Examples
+    --------
+    >>> compute_theta_cutoff(5) == math.pi / 4
+    True
+    """
+    step, before = compute_latitude_spacing(nlat, grid), math.pi / (nlat - 1)
+    if step != before:
+        warnings.warn(
+            f"theta_cutoff=None: is {step:.6g} on {nlat} latitudes {grid!r}, their largest step, as in torch-harmonics 0.9.3; "
+            f"until 0.9.2 it was pi/(nlat-1) = {before:.6g}: pass the one that the model was trained with",
+            UserWarning,
+            stacklevel=3,
+        )
+    return number("scale", scale) * step
 
 
 class QuadratureS2(nn.Module):

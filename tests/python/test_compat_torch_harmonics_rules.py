@@ -43,6 +43,7 @@ G = "'equiangular', 'legendre-gauss', 'lobatto', 'equiangular-trapezoidal'"
         ({"out_shape": (5, 0)}, "out_shape[1]=0: must be at least 1"),
         ({"out_shape": (5, 12)}, "in_shape[1]=8: must divide out_shape[1]=12 or be a multiple of it"),
         ({"grid_in": "gauss"}, f"grid_in='gauss': must be one of {G}; did you mean 'legendre-gauss'?"),
+        ({"grid_in": "equidistant"}, "grid_in='equidistant': is 'equiangular-trapezoidal' since torch-harmonics 0.9.1"),
         ({"grid_out": "healpix"}, f"grid_out='healpix': must be one of {G}"),
         ({"scale": torch.ones(3, 1, 1)}, "scale: is a tensor of shape (3, 1, 1): must be one number"),
     ],

@@ -34,6 +34,10 @@ def shape_of(name: str, value: Any) -> tuple[int, int]:
 
 def grid_of(shape: tuple[int, int], latitudes: str, names: Mapping[str, str]) -> SphereGrid:
     """The grid. names: what its `nlat`, `nlon` and `latitudes` are to the caller."""
+    if latitudes == "equidistant":
+        raise ArgumentError(
+            f"{names['latitudes']}='equidistant': is 'equiangular-trapezoidal' since torch-harmonics 0.9.1"
+        )
     with renamed(names):
         return SphereGrid(*shape, latitudes)
 

@@ -25,6 +25,9 @@ from nearfield.patterns import (
     Neighborhood,
     Pattern,
     Slide,
+    SphereGlobal,
+    SphereGrid,
+    SphereNeighborhood,
     Window,
 )
 
@@ -41,6 +44,9 @@ __all__ = [
     "Order",
     "Pattern",
     "Slide",
+    "SphereGlobal",
+    "SphereGrid",
+    "SphereNeighborhood",
     "UnsupportedError",
     "Window",
     "__version__",

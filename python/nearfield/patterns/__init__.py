@@ -10,13 +10,15 @@ from nearfield.patterns._curves import (
 )
 from nearfield.patterns._neighborhood import Neighborhood, cached_neighborhood_words, neighborhood_words
 from nearfield.patterns._slide import Slide
+from nearfield.patterns._sphere import SphereGlobal, SphereGrid, SphereNeighborhood, SpherePattern
 from nearfield.patterns._window import Window
-from nearfield.patterns._words import BOUNDARIES, FORMS, KINDS, MAX_RANK, ORDERS
+from nearfield.patterns._words import BOUNDARIES, FORMS, KINDS, LATITUDES, MAX_RANK, ORDERS
 
 __all__ = [
     "BOUNDARIES",
     "FORMS",
     "KINDS",
+    "LATITUDES",
     "MAX_RANK",
     "ORDERS",
     "Bools",
@@ -30,6 +32,10 @@ __all__ = [
     "Neighborhood",
     "Pattern",
     "Slide",
+    "SphereGlobal",
+    "SphereGrid",
+    "SphereNeighborhood",
+    "SpherePattern",
     "Window",
     "cached_neighborhood_words",
     "cached_words",

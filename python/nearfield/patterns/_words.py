@@ -5,20 +5,24 @@ tests/python/test_abi.py compares them with a C compiler's.
     nf_neighborhood  14 words: kernel_size[3]; stride[3]; dilation[3]; is_causal[3], boundary[3] of 32 bits each
     nf_window         8 words: size[3]; shift[3]
     nf_curve          8 words: order | form << 32; size; shift; stride; dilation; is_causal
+    nf_sphere        11 words: latitudes, nlat, nlon of queries; of keys; cutoff, tolerance (doubles' bits);
+                               has_cutoff | is_global << 32
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 Words = tuple[int, ...]
 
 MAX_RANK = 3
 MAX_WINDOW = 1 << 40  # of windows and dilations
-KINDS = {"neighborhood": 1, "window": 2, "curve": 3}
+KINDS = {"neighborhood": 1, "window": 2, "curve": 3, "sphere": 4}
 BOUNDARIES = ("clamp", "wrap", "cut")
 ORDERS = ("hilbert", "morton", "serpentine", "row_major")  # numbered from 1
 FORMS = {"window": 1, "slide": 2, "neighborhood": 3}
+LATITUDES = ("equiangular", "legendre-gauss", "lobatto", "equiangular-trapezoidal")
 
 _WORD = 8
 
@@ -63,6 +67,36 @@ def curve(
     return (*head, size, shift, stride, dilation, int(is_causal))
 
 
+Side = tuple[str, int, int]  # latitudes, nlat, nlon
+
+
+def sphere(query: Side, key: Side, cutoff: float | None, tolerance: float, is_global: bool) -> Words:
+    """nf_sphere, from the grids of both sides."""
+    grids = [word for kind, nlat, nlon in (query, key) for word in (LATITUDES.index(kind), nlat, nlon)]
+    has_cutoff = int(cutoff is not None) | int(is_global) << 32
+    return (11 * _WORD, KINDS["sphere"] | 2 << 32, *grids, _bits(cutoff or 0.0), _bits(tolerance), has_cutoff)
+
+
+def _bits(number: float) -> int:
+    """The bits of a double that is at least 0, by arithmetic: torch.compile traces no other way."""
+    if number == math.inf:
+        return 0x7FF << 52
+    fraction, exponent = math.frexp(number)  # number = fraction * 2^exponent, 1/2 <= fraction < 1
+    if not number or exponent < -1021:  # or subnormal
+        return int(math.ldexp(number, 1074))
+    return (exponent + 1021 << 52) + int(math.ldexp(fraction, 53))  # the fraction's leading bit adds 1 to the exponent
+
+
+def key_grid_of(words: Words, grid: Sequence[int]) -> tuple[int, ...]:
+    """The lengths of the keys' axes, where the queries' are those of `grid`."""
+    return tuple(words[6:8]) if is_on_sphere(words) else tuple(grid)
+
+
+def is_on_sphere(words: Words) -> bool:
+    """Whether it is nf_sphere: keys have weights and maybe a grid of their own, and no bias is possible."""
+    return _kind(words) == KINDS["sphere"]
+
+
 def order_of(words: Words) -> str | None:
     """The order that the pattern is laid along; None where it is one of the grid's own axes."""
     return ORDERS[(words[2] & 0xFFFFFFFF) - 1] if _kind(words) == KINDS["curve"] else None
@@ -73,7 +107,7 @@ def dilations_of(words: Words) -> tuple[int, ...]:
     kind, rank = _kind(words), words[1] >> 32
     if kind == KINDS["curve"]:
         return (words[6],)
-    return (1,) * rank if kind == KINDS["window"] else words[8 : 8 + rank]
+    return words[8 : 8 + rank] if kind == KINDS["neighborhood"] else (1,) * rank
 
 
 def _kind(words: Words) -> int:

@@ -1,0 +1,65 @@
+"""How good forecasts are: errors by lead time and by latitude, beside those of persistence, which forecasts no change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from model import Forecaster
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Units of the network: states have mean 0 and deviation 1 over the sphere, and so has their change in a step."""
+
+    mean: Tensor  # (channels, 1, 1)
+    deviation: Tensor
+    change: Tensor  # deviation of the change in a step
+    area: Tensor  # (nlat, 1): the share of the sphere of a circle's point, with mean 1 over the grid
+
+    @classmethod
+    def of(cls, states: Tensor) -> Scale:
+        """Of states (count, snapshots, channels, nlat, nlon)."""
+        nlat = states.shape[-2]
+        # A Gaussian grid's points stand for areas in the ratio of Gauss's weights, whose sum is 2.
+        area = torch.from_numpy(np.polynomial.legendre.leggauss(nlat)[1] * nlat / 2).float()[:, None]
+        mean = (states * area).mean((0, 1, 3, 4), keepdim=True)[0, 0]
+        deviation = ((states - mean).square() * area).mean((0, 1, 3, 4)).sqrt()[:, None, None]
+        change = ((states[:, 1:] - states[:, :-1]).square() * area).mean((0, 1, 3, 4)).sqrt()[:, None, None]
+        return cls(mean, deviation, change, area)
+
+    def next(self, model: Forecaster, states: Tensor) -> Tensor:
+        """The forecast a step ahead of states (batch, channels, nlat, nlon)."""
+        return states + self.change * model((states - self.mean) / self.deviation)
+
+    def loss(self, model: Forecaster, states: Tensor, later: Tensor) -> Tensor:
+        """The mean squared error over the sphere in units of the change: 1 is persistence."""
+        error = model((states - self.mean) / self.deviation) - (later - states) / self.change
+        return (error.square() * self.area).mean()
+
+
+@torch.no_grad()
+def errors(scale: Scale, model: Forecaster | None, truth: Tensor, batch: int, stride: int) -> Tensor:
+    """Squared errors (lead, channels, nlat), the mean over longitudes and starts, of forecasts of 0 to `leads` steps.
+
+    truth: (count, snapshots, channels, nlat, nlon). Forecasts start every `stride` snapshots and run while there is
+    truth to compare with, each step from the one before. model None: persistence.
+    """
+    leads = truth.shape[1] // 2
+    starts = range(0, truth.shape[1] - leads, stride)
+    total = torch.zeros(leads + 1, *truth.shape[2:4], dtype=torch.float64)
+    for start in starts:
+        for states in truth[:, start : start + leads + 1].split(batch):
+            forecast = states[:, 0]
+            for lead in range(1, leads + 1):
+                if model is not None:
+                    forecast = scale.next(model, forecast)
+                total[lead] += (forecast - states[:, lead]).double().square().mean(-1).sum(0)
+    return total / (len(starts) * len(truth))
+
+
+def over_sphere(scale: Scale, squares: Tensor) -> Tensor:
+    """Root mean square over the sphere (lead, channels) of squared errors (lead, channels, nlat)."""
+    return (squares * scale.area[:, 0]).mean(-1).sqrt()

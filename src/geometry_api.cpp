@@ -5,8 +5,10 @@
 
 #include "api_guard.h"
 #include "dispatch/geometry_rules.h"
+#include "dispatch/pattern_rules.h"
 #include "nearfield/nearfield.h"
 #include "pattern/curve.h"
+#include "pattern/sphere.h"
 #include "pattern/windows.h"
 #include "plan/block_map.h"
 #include "plan/plan.h"
@@ -73,6 +75,20 @@ nf_status nf_order_tokens(int32_t order, int32_t rank, const int64_t* grid, int6
     const std::shared_ptr<const core::TokenOrder> walk = core::cached_order(key);
     if (tokens != nullptr) std::copy(walk->tokens.begin(), walk->tokens.end(), tokens);
     if (positions != nullptr) std::copy(walk->positions.begin(), walk->positions.end(), positions);
+  });
+}
+
+nf_status nf_sphere_latitudes(const nf_sphere_grid* grid, double* colatitudes, double* area_weights) {
+  return guarded([&] {
+    require(grid, "grid");
+    const core::SphereGrid circles = core::validate_sphere_grid("grid", *grid);
+    core::check_sphere_grid("grid", circles, 1);
+    if (colatitudes == nullptr && area_weights == nullptr) return;
+    const core::Latitudes found = core::sphere_latitudes(circles.kind, circles.nlat);
+    if (colatitudes != nullptr) std::copy(found.theta.begin(), found.theta.end(), colatitudes);
+    if (area_weights != nullptr)
+      std::transform(found.weights.begin(), found.weights.end(), area_weights,
+                     [&](double weight) { return core::point_area(weight, circles.nlon); });
   });
 }
 

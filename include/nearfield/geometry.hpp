@@ -58,6 +58,19 @@ inline std::vector<int64_t> order_tokens(nf_order order, ListOf<int64_t> grid) {
   return tokens;
 }
 
+// The circles of a grid on the sphere, and the area of one point of each. See nf_sphere_latitudes.
+struct SphereLatitudes {
+  std::vector<double> colatitudes, area_weights;  // [nlat]
+};
+inline SphereLatitudes sphere_latitudes(const nf_sphere_grid& grid) {
+  detail::check(nf_sphere_latitudes(&grid, nullptr, nullptr));  // refuses what would ask for too much memory
+  SphereLatitudes result;
+  result.colatitudes.resize(static_cast<size_t>(grid.nlat));
+  result.area_weights.resize(static_cast<size_t>(grid.nlat));
+  detail::check(nf_sphere_latitudes(&grid, result.colatitudes.data(), result.area_weights.data()));
+  return result;
+}
+
 struct Windows {
   int64_t slots = 0;                      // of a query
   std::vector<int64_t> keys, bias_index;  // [queries][slots], -1 in slots that are not filled

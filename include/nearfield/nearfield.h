@@ -254,6 +254,11 @@ NF_API nf_status nf_bias_extents(const nf_pattern* pattern, const int64_t* grid,
  * 2^31 - 1 tokens. positions[token]: the inverse. Either may be NULL. */
 NF_API nf_status nf_order_tokens(int32_t order, int32_t rank, const int64_t* grid, int64_t* tokens, int64_t* positions);
 
+/* The nlat circles of a grid on the sphere, from the north: their colatitudes in radians, and the area that one point of
+ * each stands for, 2*pi/nlon times the circle's quadrature weight: 4*pi over all points. That area is what a key's
+ * exp(logit) is multiplied by. Either may be NULL. One latitude is a grid with legendre-gauss only. */
+NF_API nf_status nf_sphere_latitudes(const nf_sphere_grid* grid, double* colatitudes, double* area_weights);
+
 /* slots[axis]: keys of the longest window that a query has on the axis, at most kernel_size; 0 if it has no tokens. Of
  * a pattern along an order: slots[0] is of the positions, the others are 1. */
 NF_API nf_status nf_window_slots(const nf_pattern* pattern, const int64_t* grid, int64_t* slots);
@@ -320,6 +325,7 @@ typedef struct nf_explanation {
   double predicted_seconds; /* by the cost model, from typical machine rates; not a promise */
   size_t workspace;         /* bytes */
   char reason[512];         /* one or two sentences: why this engine, kernel and tile */
+  size_t plan_memory; /* bytes of the tables that tell what is seen, kept for later calls; 0 where there are none */
 } nf_explanation;
 
 /* Validates like nf_forward (data pointers may be NULL here) and says what it would do. Set explanation->struct_size

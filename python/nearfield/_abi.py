@@ -261,6 +261,7 @@ class Explanation(ctypes.Structure):
         ("predicted_seconds", ctypes.c_double),
         ("workspace", ctypes.c_size_t),
         ("reason", ctypes.c_char * 512),
+        ("plan_memory", ctypes.c_size_t),
     ]
 
 
@@ -333,6 +334,14 @@ def order_tokens(order: int, grid: Sequence[int], tokens: int, positions: int) -
         fail(status)
 
 
+def sphere_latitudes(grid: Sequence[int], colatitudes: int, area_weights: int) -> None:
+    """nf_sphere_latitudes of the three words of an nf_sphere_grid, into nlat doubles at each of two addresses."""
+    words = (ctypes.c_int64 * len(grid))(*grid)
+    status = lib.nf_sphere_latitudes(ctypes.addressof(words), colatitudes, area_weights)
+    if status:
+        fail(status)
+
+
 def window_slots(pattern: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]:
     """nf_window_slots: the length of the longest window on each axis of the grid."""
     slots = (ctypes.c_int64 * len(grid))()
@@ -341,7 +350,7 @@ def window_slots(pattern: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]
 
 
 def windows(pattern: Sequence[int], grid: Sequence[int], first: int, count: int, keys: int, bias_index: int) -> None:
-    """nf_windows, into int64 memory (count, product of the slots) at two addresses."""
+    """nf_windows, into int64 memory (count, product of the slots) at two addresses, the second 0 on the sphere."""
     _geometry("nf_windows", pattern, grid, first, count, keys, bias_index)
 
 

@@ -31,6 +31,7 @@ _FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
     "nf_merge_backward": (_i32, (_i32,) + (_pointer,) * 5),
     "nf_bias_extents": (_i32, (_pointer,) * 3),
     "nf_order_tokens": (_i32, (_i32, _i32) + (_pointer,) * 3),
+    "nf_sphere_latitudes": (_i32, (_pointer,) * 3),
     "nf_window_slots": (_i32, (_pointer,) * 3),
     "nf_windows": (_i32, (_pointer, _pointer, _i64, _i64, _pointer, _pointer)),
     "nf_plan_steps": (_i32, (_pointer, _pointer, _pointer, _pointer, _i64, _pointer, _pointer)),
@@ -91,7 +92,11 @@ lib = load(path)
 
 
 # What C and Python call differently in messages.
-_WORDS = (("must not be NULL", "must not be None"), ("nf_bias_extents", "nearfield.bias_extents"))
+_WORDS = (
+    ("must not be NULL", "must not be None"),
+    ("must be NULL", "must be None"),
+    ("nf_bias_extents", "nearfield.bias_extents"),
+)
 
 
 def fail(status: int) -> NoReturn:

@@ -37,6 +37,8 @@ class Explanation:
         By the cost model from typical rates; not a promise.
     workspace
         Bytes of scratch memory.
+    plan_memory
+        Bytes of the tables that tell which keys are seen, kept for later calls; 0 where there are none.
     copies
         Which arguments are copied before the call, and why.
     reason
@@ -57,6 +59,7 @@ class Explanation:
     waste: float
     predicted_seconds: float
     workspace: int
+    plan_memory: int
     copies: tuple[str, ...]
     reason: str
 
@@ -72,6 +75,7 @@ class Explanation:
             ("pairs", f"{self.useful_pairs:.4g} useful, {self.executed_pairs:.4g} executed: waste {self.waste:.3f}"),
             ("predicted", f"{self.predicted_seconds * 1e3:.4g} ms"),
             ("workspace", f"{self.workspace / 1024:.4g} KiB"),
+            ("plan", f"{self.plan_memory / 1024:.4g} KiB"),
             ("copies", "; ".join(self.copies) or "none"),
             ("reason", self.reason),
         ]
@@ -155,6 +159,7 @@ def explain(
         waste=found.waste,
         predicted_seconds=found.predicted_seconds,
         workspace=found.workspace,
+        plan_memory=found.plan_memory,
         copies=tuple(f"{name}: {why}" for name, why in reasons.items() if why is not None),
         reason=found.reason.decode(),
     )

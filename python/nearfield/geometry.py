@@ -17,8 +17,8 @@ from nearfield import _abi, grids
 from nearfield._errors import ArgumentError
 from nearfield._values import choice, integer, integers, is_sequence, shown
 from nearfield.grids import on_grid
-from nearfield.patterns import ORDERS, Ints, Pattern
-from nearfield.patterns._words import dilations_of, order_of
+from nearfield.patterns import ORDERS, Ints, Pattern, SphereNeighborhood
+from nearfield.patterns._words import dilations_of, is_on_sphere, key_grid_of, order_of
 
 __all__ = ["PLAN_STEP", "Windows", "block_pairs", "plan_steps", "window_slots", "windows"]
 
@@ -48,9 +48,10 @@ class Windows(NamedTuple):
     ----------
     keys
         (queries, slots) int64: the tokens that the query sees, slots row-major over the axes, or in the order of the
-        curve.
+        curve. On the sphere they are tokens of the key grid.
     bias_index
-        (queries, slots) int64: their places in one head's flattened table of relative position bias.
+        (queries, slots) int64: their places in one head's flattened table of relative position bias; -1 on the sphere,
+        which has none.
     """
 
     keys: Indices
@@ -58,7 +59,7 @@ class Windows(NamedTuple):
 
 
 def window_slots(pattern: Pattern, grid: Ints) -> tuple[int, ...]:
-    """The length of the longest window on each axis of the grid.
+    """The length of the longest window on each axis of the grid: the slots that `windows` has for a query.
 
     Parameters
     ----------
@@ -68,7 +69,8 @@ def window_slots(pattern: Pattern, grid: Ints) -> tuple[int, ...]:
     Returns
     -------
     tuple of int
-        At most the pattern's kernel_size or size. Along a curve the first is of the positions and the others are 1.
+        At most the pattern's kernel_size or size. Along a curve the first is of the positions and the others are 1; in
+        a neighborhood on the sphere, too, where the first is enough for every query's keys.
 
     Raises
     ------
@@ -119,14 +121,15 @@ def windows(pattern: Pattern, grid: Ints, first: int = 0, count: int | None = No
     [2, 3, 4]
     """
     words, lengths = on_grid(pattern, grid)
+    has_bias = not is_on_sphere(words)
     first = integer("first", first)
     tokens = math.prod(lengths)
     count = max(tokens - first, 0) if count is None else integer("count", count)
     slots = math.prod(_abi.window_slots(words, lengths))
     exist = first >= 0 and count >= 0 and first + count <= tokens  # else the call refuses them, and needs no memory
     shape = (count if exist else 0, slots)
-    found = Windows(np.empty(shape, np.int64), np.empty(shape, np.int64))
-    _abi.windows(words, lengths, first, count, *(each.ctypes.data for each in found))
+    found = Windows(np.full(shape, -1, np.int64), np.full(shape, -1, np.int64))
+    _abi.windows(words, lengths, first, count, found.keys.ctypes.data, found.bias_index.ctypes.data if has_bias else 0)
     return found
 
 
@@ -165,7 +168,10 @@ def plan_steps(pattern: Pattern, grid: Ints, tile: Ints, step: Ints) -> NDArray[
     """
     words, lengths = on_grid(pattern, grid)
     rank = len(dilations_of(words))
-    fixed = (words, lengths, _box("tile", tile, rank), _box("step", step, rank))
+    boxes = _box("tile", tile, rank), _box("step", step, rank)
+    if isinstance(pattern, SphereNeighborhood) and boxes[0][0] != 1:
+        raise ArgumentError(f"tile[0]={boxes[0][0]}: must be 1 on the sphere: tiles are of queries of one latitude")
+    fixed = (words, lengths, *boxes)
     steps = np.zeros(_abi.plan_steps(*fixed, 0, 0), PLAN_STEP)
     _abi.plan_steps(*fixed, len(steps), steps.ctypes.data)
     return steps
@@ -190,7 +196,8 @@ def block_pairs(pattern: Pattern, grid: Ints, block: int = 128, order: str | Non
     Returns
     -------
     numpy.ndarray
-        (blocks, blocks) int64: pairs of the queries of one block and the keys of another.
+        (blocks, blocks) int64: pairs of the queries of one block and the keys of another. On the sphere keys may have
+        a grid and so a number of blocks of their own.
 
     Raises
     ------
@@ -215,16 +222,19 @@ def block_pairs(pattern: Pattern, grid: Ints, block: int = 128, order: str | Non
     slots = math.prod(_abi.window_slots(words, lengths))  # refuses what is no grid
     kind = order_of(words) or "row_major" if order is None else ORDERS[choice("order", order, ORDERS)]
     positions = grids.order(kind, lengths).positions
+    key_lengths = key_grid_of(words, lengths)
+    key_positions = positions if key_lengths == lengths else grids.order(kind, key_lengths).positions
     tokens = len(positions)
-    blocks = -(-tokens // block)
-    found = np.zeros(blocks * blocks, np.int64)
+    blocks, key_blocks = -(-tokens // block), -(-len(key_positions) // block)
+    found = np.zeros(blocks * key_blocks, np.int64)
     some = max(1, _AT_ONCE // max(slots, 1))  # queries
     for first in range(0, tokens, some):
         keys = windows(pattern, lengths, first, min(some, tokens - first)).keys
         queries = np.broadcast_to(positions[first : first + len(keys), None], keys.shape)[keys >= 0]
-        places, pairs = np.unique(queries // block * blocks + positions[keys[keys >= 0]] // block, return_counts=True)
+        places = queries // block * key_blocks + key_positions[keys[keys >= 0]] // block
+        places, pairs = np.unique(places, return_counts=True)
         found[places] += pairs
-    return found.reshape(blocks, blocks)
+    return found.reshape(blocks, key_blocks)
 
 
 def _box(name: str, value: Ints, rank: int) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from nearfield import _abi
 from nearfield._errors import ArgumentError
 from nearfield._values import choice, integers, shown
 from nearfield.patterns import ORDERS, Ints, Pattern, check_pattern
+from nearfield.patterns._words import is_on_sphere
 
 if TYPE_CHECKING:  # numpy is loaded when an order is asked for
     import numpy as np
@@ -106,7 +107,7 @@ def bias_extents(pattern: Pattern, grid: Ints) -> tuple[int, ...]:
     Raises
     ------
     ArgumentError, TypeError
-        The pattern does not fit the grid, or there is no such grid.
+        The pattern does not fit the grid or is one on the sphere, or there is no such grid.
 
     Examples
     --------
@@ -117,7 +118,12 @@ def bias_extents(pattern: Pattern, grid: Ints) -> tuple[int, ...]:
     >>> [2 * e - 1 for e in extents]  # after the heads, the shape of the table
     [19, 19]
     """
-    return _abi.bias_extents(*on_grid(pattern, grid))
+    words, lengths = on_grid(pattern, grid)
+    if is_on_sphere(words):
+        raise ArgumentError(
+            f"pattern: is a {type(pattern).__name__}: must be another: no bias is possible on the sphere, key_weights serve"
+        )
+    return _abi.bias_extents(words, lengths)
 
 
 def grid_lengths(grid: Ints) -> tuple[int, ...]:

@@ -118,7 +118,11 @@ void explain_cpu(const Problem& given, const Request& request, const GradientsWa
   const CpuChoice choice = cpu_choose(problem, request.isa, request.kernel, wanted);
   explanation.isa = static_cast<int32_t>(choice.isa);
   explanation.kernel = static_cast<int32_t>(choice.kernel);
-  if (choice.plan) set_tile(explanation, choice.plan->shape());
+  if (choice.plan) {
+    set_tile(explanation, choice.plan->shape());
+    explanation.plan_memory = choice.plan->bytes();
+  }
+  if (problem.pattern.sphere) explanation.plan_memory += problem.pattern.sphere->bytes();
   set_statistics(explanation, problem.shape, choice.executed);
   explanation.predicted_seconds = choice.predicted_seconds;
   explanation.workspace = cpu_workspace(problem, request, wanted);
@@ -178,6 +182,7 @@ void explain_sparse(const Problem& problem, const Request& request, const Gradie
   set_statistics(explanation, problem.shape, choice.executed);
   explanation.predicted_seconds = choice.predicted_seconds;
   explanation.workspace = choice.workspace() + kWorkspaceAlignment - 1;
+  explanation.plan_memory = choice.map->bytes();
   set_reason(explanation, choice.reason);
 }
 

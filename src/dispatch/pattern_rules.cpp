@@ -141,14 +141,6 @@ Pattern along_order(const nf_curve& given, const Shape& shape) {
 
 // ---- on the sphere -------------------------------------------------------------------------------------------------
 
-SphereGrid validate_sphere_grid(const char* side, const nf_sphere_grid& given) {
-  if (given.latitudes < NF_EQUIANGULAR || given.latitudes > NF_EQUIANGULAR_TRAPEZOIDAL)
-    invalid_argument(side, ".latitudes=", given.latitudes,
-                     ": must be 0 (equiangular), 1 (legendre-gauss), 2 (lobatto) or 3 (equiangular-trapezoidal)");
-  if (given.reserved != 0) invalid_argument(side, ".reserved=", given.reserved, ": must be 0");
-  return {static_cast<SphereGridKind>(given.latitudes), given.nlat, given.nlon};
-}
-
 void check_truth(const char* name, int32_t value) {
   if (value != 0 && value != 1) invalid_argument(name, "=", value, ": must be 0 or 1");
 }
@@ -220,6 +212,14 @@ OrderKind validate_order(const char* name, int32_t order) {
   if (order < NF_HILBERT || order > NF_ROW_MAJOR)
     invalid_argument(name, "=", order, ": must be 1 (hilbert), 2 (morton), 3 (serpentine) or 4 (row_major)");
   return static_cast<OrderKind>(order);
+}
+
+SphereGrid validate_sphere_grid(const char* side, const nf_sphere_grid& given) {
+  if (given.latitudes < NF_EQUIANGULAR || given.latitudes > NF_EQUIANGULAR_TRAPEZOIDAL)
+    invalid_argument(side, ".latitudes=", given.latitudes,
+                     ": must be 0 (equiangular), 1 (legendre-gauss), 2 (lobatto) or 3 (equiangular-trapezoidal)");
+  if (given.reserved != 0) invalid_argument(side, ".reserved=", given.reserved, ": must be 0");
+  return {static_cast<SphereGridKind>(given.latitudes), given.nlat, given.nlon};
 }
 
 void check_order_grid(const Shape& shape) {

@@ -18,6 +18,9 @@ void key_grid_of(const nf_pattern& given, const Shape& shape, int64_t (&grid)[kM
 // An order by its number, else an error.
 OrderKind validate_order(const char* name, int32_t order);
 
+// One side's grid on the sphere, whose name is `side`; what check_sphere_grid asks is not checked yet.
+SphereGrid validate_sphere_grid(const char* side, const nf_sphere_grid& given);
+
 // An order's grid may have 2^31 - 1 tokens.
 void check_order_grid(const Shape& shape);
 

@@ -16,16 +16,6 @@ double squared_sine(double angle) {
   return sine * sine;
 }
 
-void check_grid(const SphereGrid& grid, const char* side, int64_t fewest) {
-  if (grid.kind < SphereGridKind::equiangular || grid.kind > SphereGridKind::equiangular_trapezoidal)
-    invalid_argument(side, ".kind=", static_cast<int32_t>(grid.kind), ": must be at least 0 and at most 3");
-  fewest = max_of(fewest, min_latitudes(grid.kind));
-  if (grid.nlat < fewest) invalid_argument(side, ".nlat=", grid.nlat, ": must be at least ", fewest);
-  if (grid.nlat > kMaxLatitudes) invalid_argument(side, ".nlat=", grid.nlat, ": must be at most ", kMaxLatitudes);
-  if (grid.nlon < 1) invalid_argument(side, ".nlon=", grid.nlon, ": must be at least 1");
-  if (grid.nlon > kMaxLongitudes) invalid_argument(side, ".nlon=", grid.nlon, ": must be at most ", kMaxLongitudes);
-}
-
 // The test of distances, for offsets counted in steps of the finer longitudes.
 class Disc {
  public:
@@ -67,9 +57,19 @@ class Disc {
 
 }  // namespace
 
+void check_sphere_grid(const char* name, const SphereGrid& grid, int64_t fewest) {
+  if (grid.kind < SphereGridKind::equiangular || grid.kind > SphereGridKind::equiangular_trapezoidal)
+    invalid_argument(name, ".kind=", static_cast<int32_t>(grid.kind), ": must be at least 0 and at most 3");
+  fewest = max_of(fewest, min_latitudes(grid.kind));
+  if (grid.nlat < fewest) invalid_argument(name, ".nlat=", grid.nlat, ": must be at least ", fewest);
+  if (grid.nlat > kMaxLatitudes) invalid_argument(name, ".nlat=", grid.nlat, ": must be at most ", kMaxLatitudes);
+  if (grid.nlon < 1) invalid_argument(name, ".nlon=", grid.nlon, ": must be at least 1");
+  if (grid.nlon > kMaxLongitudes) invalid_argument(name, ".nlon=", grid.nlon, ": must be at most ", kMaxLongitudes);
+}
+
 void check_sphere(const SphereGrids& grids) {
-  check_grid(grids.query, "query", 1);
-  check_grid(grids.key, "key", 2);
+  check_sphere_grid("query", grids.query, 1);
+  check_sphere_grid("key", grids.key, 2);
   const int64_t queries = grids.query.nlon, keys = grids.key.nlon;
   if (queries % keys != 0 && keys % queries != 0)
     invalid_argument("query.nlon=", queries, ": must divide key.nlon=", keys, " or be a multiple of it");

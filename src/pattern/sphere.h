@@ -41,6 +41,10 @@ struct SphereGrids {
 inline constexpr int64_t kMaxLongitudes = int64_t{1} << 20;
 inline constexpr double kSphereSlack = 1e-14;
 
+// What holds for a grid by itself. Errors (invalid_argument): name.nlat below `fewest`, or 2 where both poles belong to
+// the grid; the others of check_sphere.
+void check_sphere_grid(const char* name, const SphereGrid& grid, int64_t fewest);
+
 // Errors (invalid_argument, of query and key alike): kind that is none of the four, nlat below 2 (of queries on
 // legendre-gauss: 1) or above kMaxLatitudes, nlon below 1 or above kMaxLongitudes, nlons of which neither divides the
 // other; cutoff not above 0, tolerance below 0, either NaN.

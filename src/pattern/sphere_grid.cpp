@@ -171,10 +171,12 @@ Latitudes sphere_latitudes(SphereGridKind kind, int64_t nlat) {
   return equiangular_trapezoidal(nlat);
 }
 
+double point_area(double weight, int64_t nlon) { return 2 * kPi * weight / static_cast<double>(nlon); }
+
 std::vector<double> sphere_log_weights(SphereGridKind kind, int64_t nlat, int64_t nlon) {
   if (nlon < 1) invalid_argument("nlon=", nlon, ": must be at least 1");
   std::vector<double> logs = sphere_latitudes(kind, nlat).weights;
-  for (double& weight : logs) weight = std::log(2 * kPi * weight / static_cast<double>(nlon));
+  for (double& weight : logs) weight = std::log(point_area(weight, nlon));
   return logs;
 }
 

@@ -40,7 +40,10 @@ int64_t min_latitudes(SphereGridKind kind);
 // Errors: nlat below min_latitudes or above kMaxLatitudes, a kind that is none of the four.
 Latitudes sphere_latitudes(SphereGridKind kind, int64_t nlat);
 
-// log(2*pi*weight/nlon) for each latitude: what the quadrature adds to a key's logit. All finite.
+// The area that one of a circle's nlon points stands for.
+double point_area(double weight, int64_t nlon);
+
+// log(point_area) for each latitude: what the quadrature adds to a key's logit. All finite.
 // Errors: as sphere_latitudes; nlon < 1.
 std::vector<double> sphere_log_weights(SphereGridKind kind, int64_t nlat, int64_t nlon);
 

@@ -1,7 +1,8 @@
 """Local attention by its definition, in float64 numpy, one query at a time: what the faces are compared with.
 
 Written from the definitions alone: nothing of nearfield is used. Small problems only. A pattern is a list with an `Axis`
-or a `Windowed` for each axis of the grid, or an object with a method `sights`, as definition_curves.py has.
+or a `Windowed` for each axis of the grid, or an object with a method `sights`, as definition_curves.py and
+definition_sphere.py have; with a method `weight`, too, keys have weights of their own.
 """
 
 from __future__ import annotations
@@ -112,12 +113,14 @@ def differentiated(
     out, lse = np.zeros((*q.shape[:-1], a["value"].shape[-1])), np.full(q.shape[:-1], -np.inf)
     gradients = {name: np.zeros_like(array) for name, array in a.items() if name != "key_mask"}
     sizes = {name: np.zeros_like(array) for name, array in gradients.items()}
-    weights = np.broadcast_to(a.get("key_weights", 1.0), (batch, *grid))
+    weights = np.broadcast_to(a.get("key_weights", 1.0), a["key"].shape[:-2])
+    own = getattr(pattern, "weight", lambda key: 1.0)
     for b, h, token in itertools.product(range(batch), range(heads), np.ndindex(*grid)):
         at = (b, *token, h)
         seen = seen_by(pattern, a, b, token, h)
         # A weight of 0 hides its key, and still has a gradient.
         w = np.array([1.0 if offset is None else weights[index[:-1]] for _, _, index, offset in seen])
+        area = np.array([1.0 if offset is None else own(index[1:-1]) for _, _, index, offset in seen])
         if not w.any():
             continue
         keys = np.array([a[name][index] for name, _, index, _ in seen])
@@ -129,8 +132,8 @@ def differentiated(
         if "bias" in a:
             logits += [0.0 if offset is None else a["bias"][(h, *offset)] for _, _, _, offset in seen]
         top = logits[w > 0].max()
-        lse[at] = top + np.log((w * np.exp(logits - top)).sum())
-        p_by_w = np.exp(logits - lse[at])
+        lse[at] = top + np.log((w * area * np.exp(logits - top)).sum())
+        p_by_w = area * np.exp(logits - lse[at])
         p = w * p_by_w
         out[at] = p @ values
         if dout is None or dlse is None:

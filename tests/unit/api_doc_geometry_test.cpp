@@ -88,5 +88,19 @@ TEST(ApiDoc, Geometry) {
   });
 }
 
+TEST(ApiDoc, SphereLatitudes) {
+  DocumentedRules page;
+  const auto refuse = [&](const nf_sphere_grid* grid) {
+    double theta[4], area[4];
+    EXPECT_EQ(nf_sphere_latitudes(grid, theta, area), NF_INVALID_ARGUMENT);
+    page.expect_next(nf_last_error());
+  };
+  refuse(nullptr);
+  for (const nf_sphere_grid& grid :
+       {nf_sphere_grid{4, 0, 4, 4}, nf_sphere_grid{0, 1, 4, 4}, nf_sphere_grid{0, 0, 1, 4},
+        nf_sphere_grid{0, 0, 16385, 4}, nf_sphere_grid{0, 0, 4, 0}, nf_sphere_grid{0, 0, 4, (1 << 20) + 1}})
+    refuse(&grid);
+}
+
 }  // namespace
 }  // namespace nearfield::test

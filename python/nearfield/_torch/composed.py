@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nearfield._options import Settings
 from nearfield._torch.call import Tensors
+from nearfield.patterns._words import is_on_sphere
 
 _warned = False
 
@@ -31,7 +32,8 @@ def warn_once(what: str) -> None:
 def attention(tensors: Tensors, settings: Settings) -> tuple[Tensor, Tensor]:
     """(out, logsumexp) as the operator nearfield::attention defines them, from its formulas:
 
-    out_i = sum_j p_ij v_j, p_ij proportional to w_j exp(softcap(scale q_i.k_j) + bias_ij), over the keys j that i sees.
+    out_i = sum_j p_ij v_j, p_ij proportional to w_j exp(softcap(scale q_i.k_j) + bias_ij), over the keys j that i sees; on the sphere w_j has the
+    area of key j as a factor.
     """
     query, key, value, additional_keys, additional_values, key_mask, key_weights, relative_bias = tensors
     batch, grid, heads = query.shape[0], query.shape[1:-2], query.shape[-2]
@@ -39,17 +41,18 @@ def attention(tensors: Tensors, settings: Settings) -> tuple[Tensor, Tensor]:
     kind = torch.float64 if query.dtype == torch.float64 else torch.float32
     scale = query.shape[-1] ** -0.5 if settings.scale is None else settings.scale
     tokens = grid.numel()
+    key_tokens = key.shape[1:-2].numel()  # the sphere's keys have a grid of their own
     keys, bias_index = torch.ops.nearfield.windows(list(settings.pattern), list(grid))
     visible = keys >= 0
     keys = keys.clamp(min=0)
 
     q = query.reshape(batch, tokens, heads_kv, group, -1).to(kind)
-    k = key.reshape(batch, tokens, heads_kv, -1).to(kind)
-    v = value.reshape(batch, tokens, heads_kv, -1).to(kind)
+    k = key.reshape(batch, key_tokens, heads_kv, -1).to(kind)
+    v = value.reshape(batch, key_tokens, heads_kv, -1).to(kind)
     seen = visible[None]  # (batch or 1, tokens, slots)
     if key_mask is not None:
         # What a masked key holds does not matter, NaN neither.
-        mask = key_mask.reshape(batch, tokens)
+        mask = key_mask.reshape(batch, key_tokens)
         k = torch.where(mask[..., None, None], k, 0)
         v = torch.where(mask[..., None, None], v, 0)
         seen = seen & mask[:, keys]
@@ -59,8 +62,10 @@ def attention(tensors: Tensors, settings: Settings) -> tuple[Tensor, Tensor]:
         bias = relative_bias.reshape(heads, -1).to(kind)[:, bias_index.clamp(min=0)]  # (heads, tokens, slots)
         logits = logits + bias.permute(1, 0, 2).reshape(1, tokens, heads_kv, group, -1)
     weights = seen.to(kind)
+    if is_on_sphere(settings.pattern):
+        weights = weights * torch.ops.nearfield.area_weights(list(settings.pattern)).to(kind)[keys]
     if key_weights is not None:
-        given = key_weights.to(kind).reshape(-1, tokens)  # (batch or 1, tokens)
+        given = key_weights.to(kind).reshape(-1, key_tokens)  # (batch or 1, key_tokens)
         weights = weights * given[:, keys]
     weights = weights[:, :, None, None]
     hidden = ~seen[:, :, None, None]

@@ -3,6 +3,7 @@
     nearfield::attention            (out, logsumexp)
     nearfield::attention_backward   seven gradients, empty where not wanted
     nearfield::windows              which keys every query sees
+    nearfield::area_weights         what a pattern on the sphere multiplies each key's exp(logit) by
 
 Their kernels run on the CPU; fake kernels give shapes, so that nothing has to run to trace them.
 """
@@ -20,6 +21,7 @@ from nearfield import _abi
 from nearfield._errors import ArgumentError
 from nearfield._options import Settings
 from nearfield._torch import call as direct
+from nearfield.patterns._words import is_on_sphere, key_side_of
 
 _MODIFIERS = (
     "Tensor? additional_keys, Tensor? additional_values, Tensor? key_mask, Tensor? key_weights, Tensor? bias, "
@@ -33,6 +35,7 @@ _library.define(
     "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
 )
 _library.define("windows(SymInt[] pattern, SymInt[] grid) -> (Tensor, Tensor)")
+_library.define("area_weights(SymInt[] pattern) -> Tensor")
 
 
 def split(rest: Sequence[object]) -> tuple[tuple[Tensor | None, ...], Settings]:
@@ -75,14 +78,22 @@ def _attention_backward(
 
 def _windows(pattern: Sequence[int], grid: Sequence[int]) -> tuple[Tensor, Tensor]:
     tokens, slots = torch.Size(grid).numel(), torch.Size(_abi.window_slots(pattern, grid)).numel()
-    keys, bias_index = (torch.empty((tokens, slots), dtype=torch.int64) for _ in range(2))
-    _abi.windows(pattern, grid, 0, tokens, keys.data_ptr(), bias_index.data_ptr())
+    keys, bias_index = (torch.full((tokens, slots), -1, dtype=torch.int64) for _ in range(2))
+    _abi.windows(pattern, grid, 0, tokens, keys.data_ptr(), 0 if is_on_sphere(pattern) else bias_index.data_ptr())
     return keys, bias_index
+
+
+def _area_weights(pattern: Sequence[int]) -> Tensor:
+    keys, nlat, nlon = key_side_of(pattern)
+    areas = torch.empty(nlat, dtype=torch.float64)
+    _abi.sphere_latitudes((keys, nlat, nlon), 0, areas.data_ptr())
+    return areas.repeat_interleave(nlon)
 
 
 _library.impl("attention", _attention, "CPU")
 _library.impl("attention_backward", _attention_backward, "CPU")
 _library.impl("windows", _windows, "CompositeExplicitAutograd")
+_library.impl("area_weights", _area_weights, "CompositeExplicitAutograd")
 
 
 def _no_engine(*tensors: object) -> NoReturn:
@@ -138,6 +149,12 @@ def _windows_fake(pattern: Sequence[int], grid: Sequence[int]) -> tuple[Tensor, 
         tokens = tokens * length
     shape = (tokens, context.new_dynamic_size())
     return torch.empty(shape, dtype=torch.int64), torch.empty(shape, dtype=torch.int64)
+
+
+@torch.library.register_fake("nearfield::area_weights", lib=_library)
+def _area_weights_fake(pattern: Sequence[int]) -> Tensor:
+    _, nlat, nlon = key_side_of(pattern)
+    return torch.empty(nlat * nlon, dtype=torch.float64)
 
 
 # ---- floating-point operations -------------------------------------------------------------------------------------

@@ -10,12 +10,19 @@ import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
+from nearfield import _abi
 from nearfield._errors import ArgumentError
 from nearfield._values import integer, is_sequence, number, shown
 from nearfield.patterns import _words
 from nearfield.patterns._base import Pattern, shown_settings
 from nearfield.patterns._words import Words
+
+if TYPE_CHECKING:  # numpy is loaded when latitudes are asked for
+    import numpy as np
+    from numpy.typing import NDArray
 
 TOLERANCE = 1e-3
 
@@ -42,6 +49,11 @@ class SphereGrid:
         "lobatto", the Gauss-Lobatto nodes, with both poles;
         "equiangular-trapezoidal", equally spaced in the cosine of the colatitude, with both poles.
 
+    Attributes
+    ----------
+    colatitudes, area_weights
+        (nlat,) float64 numpy arrays: where the circles are, and the area of one point of each.
+
     Raises
     ------
     ArgumentError, TypeError
@@ -55,6 +67,11 @@ class SphereGrid:
     --------
     >>> SphereGrid(64, 128, "legendre-gauss")
     SphereGrid(nlat=64, nlon=128, latitudes='legendre-gauss')
+    >>> grid = SphereGrid(5, 8)
+    >>> grid.colatitudes.round(2).tolist()
+    [0.0, 0.79, 1.57, 2.36, 3.14]
+    >>> round(8 * grid.area_weights.sum(), 6)  # 4 pi
+    12.566371
     """
 
     nlat: int
@@ -76,6 +93,27 @@ class SphereGrid:
 
     def __repr__(self) -> str:
         return shown_settings(self)
+
+    @property
+    def colatitudes(self) -> NDArray[np.float64]:
+        """(nlat,) float64: each circle's angle from the north pole in radians, ascending."""
+        return _circles(self)[0].copy()
+
+    @property
+    def area_weights(self) -> NDArray[np.float64]:
+        """(nlat,) float64: the area that one point of each circle stands for; over all points it sums to 4 pi."""
+        return _circles(self)[1].copy()
+
+
+@lru_cache(maxsize=64)
+def _circles(grid: SphereGrid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Colatitudes and areas, for reading only."""
+    import numpy as np
+
+    found = np.empty(grid.nlat), np.empty(grid.nlat)
+    words = _words.side((grid.latitudes, grid.nlat, grid.nlon))
+    _abi.sphere_latitudes(words, *(each.ctypes.data for each in found))
+    return found
 
 
 Grid = SphereGrid | Sequence[int]

@@ -70,11 +70,24 @@ def curve(
 Side = tuple[str, int, int]  # latitudes, nlat, nlon
 
 
+def side(grid: Side) -> tuple[int, int, int]:
+    """nf_sphere_grid."""
+    latitudes, nlat, nlon = grid
+    return LATITUDES.index(latitudes), nlat, nlon
+
+
 def sphere(query: Side, key: Side, cutoff: float | None, tolerance: float, is_global: bool) -> Words:
     """nf_sphere, from the grids of both sides."""
-    grids = [word for kind, nlat, nlon in (query, key) for word in (LATITUDES.index(kind), nlat, nlon)]
     has_cutoff = int(cutoff is not None) | int(is_global) << 32
-    return (11 * _WORD, KINDS["sphere"] | 2 << 32, *grids, _bits(cutoff or 0.0), _bits(tolerance), has_cutoff)
+    return (
+        11 * _WORD,
+        KINDS["sphere"] | 2 << 32,
+        *side(query),
+        *side(key),
+        _bits(cutoff or 0.0),
+        _bits(tolerance),
+        has_cutoff,
+    )
 
 
 def _bits(number: float) -> int:
@@ -87,14 +100,20 @@ def _bits(number: float) -> int:
     return (exponent + 1021 << 52) + int(math.ldexp(fraction, 53))  # the fraction's leading bit adds 1 to the exponent
 
 
-def key_grid_of(words: Words, grid: Sequence[int]) -> tuple[int, ...]:
-    """The lengths of the keys' axes, where the queries' are those of `grid`."""
-    return tuple(words[6:8]) if is_on_sphere(words) else tuple(grid)
-
-
-def is_on_sphere(words: Words) -> bool:
+def is_on_sphere(words: Sequence[int]) -> bool:
     """Whether it is nf_sphere: keys have weights and maybe a grid of their own, and no bias is possible."""
     return _kind(words) == KINDS["sphere"]
+
+
+def key_side_of(words: Sequence[int]) -> tuple[int, int, int]:
+    """The keys' nf_sphere_grid, of an nf_sphere."""
+    latitudes, nlat, nlon = words[5:8]
+    return latitudes, nlat, nlon
+
+
+def key_grid_of(words: Words, grid: Sequence[int]) -> tuple[int, ...]:
+    """The lengths of the keys' axes, where the queries' are those of `grid`."""
+    return words[6:8] if is_on_sphere(words) else tuple(grid)
 
 
 def order_of(words: Words) -> str | None:
@@ -110,5 +129,5 @@ def dilations_of(words: Words) -> tuple[int, ...]:
     return words[8 : 8 + rank] if kind == KINDS["neighborhood"] else (1,) * rank
 
 
-def _kind(words: Words) -> int:
+def _kind(words: Sequence[int]) -> int:
     return words[1] & 0xFFFFFFFF

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import nearfield
-import numpy as np
 import torch
 from nearfield import SphereGrid, SphereNeighborhood
 from torch import Tensor
@@ -79,7 +78,7 @@ def plane_places(nlat: int) -> tuple[Tensor, Tensor]:
 def angles(nlat: int) -> tuple[Tensor, Tensor]:
     """Colatitude and longitude of every point, each (nlat, nlon), float64."""
     grid = grid_of(nlat)
-    colatitude = torch.from_numpy(np.arccos(np.polynomial.legendre.leggauss(nlat)[0][::-1].copy()))
+    colatitude = torch.tensor(grid.colatitudes)
     longitude = 2 * math.pi * torch.arange(grid.nlon, dtype=torch.float64) / grid.nlon
     return tuple(torch.meshgrid(colatitude, longitude, indexing="ij"))  # type: ignore[return-value]
 

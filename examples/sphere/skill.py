@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
+from attentions import grid_of
 from model import Forecaster
 from torch import Tensor
 
@@ -22,9 +22,8 @@ class Scale:
     @classmethod
     def of(cls, states: Tensor) -> Scale:
         """Of states (count, snapshots, channels, nlat, nlon)."""
-        nlat = states.shape[-2]
-        # A Gaussian grid's points stand for areas in the ratio of Gauss's weights, whose sum is 2.
-        area = torch.from_numpy(np.polynomial.legendre.leggauss(nlat)[1] * nlat / 2).float()[:, None]
+        area = torch.tensor(grid_of(states.shape[-2]).area_weights)
+        area = (area / area.mean()).float()[:, None]
         mean = (states * area).mean((0, 1, 3, 4), keepdim=True)[0, 0]
         deviation = ((states - mean).square() * area).mean((0, 1, 3, 4)).sqrt()[:, None, None]
         change = ((states[:, 1:] - states[:, :-1]).square() * area).mean((0, 1, 3, 4)).sqrt()[:, None, None]
@@ -41,25 +40,30 @@ class Scale:
 
 
 @torch.no_grad()
-def errors(scale: Scale, model: Forecaster | None, truth: Tensor, batch: int, stride: int) -> Tensor:
-    """Squared errors (lead, channels, nlat), the mean over longitudes and starts, of forecasts of 0 to `leads` steps.
+def errors(scale: Scale, model: Forecaster | None, truth: Tensor, leads: int = 8, stride: int = 4) -> Tensor:
+    """Squared errors (lead, channels, nlat), means over longitudes and starts, of forecasts 0 to `leads` steps ahead.
 
     truth: (count, snapshots, channels, nlat, nlon). Forecasts start every `stride` snapshots and run while there is
     truth to compare with, each step from the one before. model None: persistence.
     """
-    leads = truth.shape[1] // 2
+    leads = min(leads, truth.shape[1] - 1)
     starts = range(0, truth.shape[1] - leads, stride)
     total = torch.zeros(leads + 1, *truth.shape[2:4], dtype=torch.float64)
     for start in starts:
-        for states in truth[:, start : start + leads + 1].split(batch):
-            forecast = states[:, 0]
-            for lead in range(1, leads + 1):
-                if model is not None:
-                    forecast = scale.next(model, forecast)
-                total[lead] += (forecast - states[:, lead]).double().square().mean(-1).sum(0)
-    return total / (len(starts) * len(truth))
+        forecast = truth[:, start]
+        for lead in range(1, leads + 1):
+            if model is not None:
+                forecast = scale.next(model, forecast)
+            total[lead] += (forecast - truth[:, start + lead]).double().square().mean((0, -1))
+    return total / len(starts)
 
 
-def over_sphere(scale: Scale, squares: Tensor) -> Tensor:
-    """Root mean square over the sphere (lead, channels) of squared errors (lead, channels, nlat)."""
-    return (squares * scale.area[:, 0]).mean(-1).sqrt()
+def over_sphere(scale: Scale, squares: Tensor, rows: Tensor | None = None) -> Tensor:
+    """Root mean square over the sphere (lead, channels) of squared errors (lead, channels, nlat).
+
+    rows: (nlat,) bool, the circles that count; None: all.
+    """
+    area = scale.area[:, 0].double()
+    if rows is not None:
+        area = area * rows
+    return ((squares * area).sum(-1) / area.sum()).sqrt()

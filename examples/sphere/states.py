@@ -68,6 +68,10 @@ def generate(settings: Settings, threads: int = 1) -> NDArray[np.float32]:
     done, start = 0, time.perf_counter()
 
     def chunk(first: int) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):  # it is said below if that happens
+            integrate(first)
+
+    def integrate(first: int) -> None:
         nonlocal done
         numbers = range(first, min(first + CHUNK, settings.count))
         state = np.stack([initial(model, np.random.default_rng((settings.seed, i))) for i in numbers])

@@ -10,13 +10,19 @@ from shallow_water import GRAVITY, RADIUS, ROTATION, ShallowWater
 from spherical_harmonics import Complex, Real
 
 
-def case_2(model: ShallowWater) -> Complex:
-    """Steady zonal flow, in geostrophic balance: once around in 12 days. It stays as it is."""
+def case_2(model: ShallowWater, angle: float = 0.0) -> Complex:
+    """Steady flow, once around in 12 days, in geostrophic balance: it stays as it is.
+
+    angle: between the axes of the flow and of the grid; pi/2 is over the poles. The model rotates about the flow's axis
+    then: its `coriolis` is set.
+    """
     speed = 2 * np.pi * RADIUS / (12 * 86400)
     latitude, longitude = angles(model)
-    east = speed * np.cos(latitude) + 0 * longitude
-    geopotential = 2.94e4 - (RADIUS * ROTATION * speed + speed**2 / 2) * np.sin(latitude) ** 2 + 0 * longitude
-    return model.state(east, np.zeros_like(east), geopotential)
+    tilted = np.sin(latitude) * np.cos(angle) - np.cos(longitude) * np.cos(latitude) * np.sin(angle)
+    model.coriolis = 2 * ROTATION * tilted
+    east = speed * (np.cos(latitude) * np.cos(angle) + np.sin(latitude) * np.cos(longitude) * np.sin(angle))
+    north = -speed * np.sin(longitude) * np.sin(angle) + 0 * latitude
+    return model.state(east, north, 2.94e4 - (RADIUS * ROTATION * speed + speed**2 / 2) * tilted**2)
 
 
 def case_6(model: ShallowWater) -> Complex:

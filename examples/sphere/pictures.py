@@ -72,7 +72,7 @@ def forecast_maps(
     """Start and truth, then forecast and error of each network: one channel, (nlat, nlon) each."""
     factor, unit = UNITS[channel]
     rows = 1 + len(forecasts)
-    figure, axes = plt.subplots(rows, 2, figsize=(11, 3.1 * rows), layout="constrained",
+    figure, axes = plt.subplots(rows, 2, figsize=(11, 2.85 * rows), layout="constrained",
                                 subplot_kw={"projection": "mollweide"})  # fmt: skip
     middle = truth.mean() if channel == "geopotential" else 0.0
     top = factor * np.abs(truth - middle).max()
@@ -82,11 +82,13 @@ def forecast_maps(
     shown += [(axes[row, 0], f"forecast, {name}", each) for row, (name, each) in enumerate(forecasts.items(), 1)]
     for axis, title, field in shown:
         fields = draw(axis, title, factor * (field - middle), latitudes, top)
-    for row, (name, each) in enumerate(forecasts.items(), 1):
-        title = f"its error, {name}: {factor * root_mean_square(each - truth, latitudes):.3g} {unit}"
+    for row, each in enumerate(forecasts.values(), 1):
+        title = f"its error: root mean square {factor * root_mean_square(each - truth, latitudes):.3g}"
         differences = draw(axes[row, 1], title, factor * (each - truth), latitudes, worst)
-    figure.colorbar(fields, ax=axes[:, 0], shrink=0.6, location="left", label=f"{channel}, {unit}")
-    figure.colorbar(differences, ax=axes[1:, 1], shrink=0.6, label=f"error, {unit}")
+    bar = {"location": "bottom", "shrink": 0.7, "aspect": 35}
+    from_mean = ", from its mean" if middle else ""
+    figure.colorbar(fields, ax=axes[:, 0], label=f"{channel}{from_mean}, {unit}", **bar)
+    figure.colorbar(differences, ax=axes[:, 1], label=f"error, {unit}", **bar)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -36,7 +36,7 @@ hilbert-demo: ## train transformers along the Hilbert curve and their row-major 
 	@cmake --build --preset release --target libnearfield.so
 	@examples/hilbert/demo.sh
 
-sphere-demo: ## forecast shallow water on the sphere, beside the same network on the plane; pictures in demo-output/sphere/
+sphere-demo: ## learn to forecast shallow water on the sphere, and on the plane; pictures in demo-output/sphere/
 	@tools/setup.sh demo
 	@$(call configure,release,-DNEARFIELD_BUILD_TESTS=OFF)
 	@cmake --build --preset release --target libnearfield.so

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import torch
 from attentions import grid_of
 from model import Forecaster
+from states import CHANNELS
 from torch import Tensor
+
+POLAR = 60  # degrees of latitude: the caps from there to the poles are looked at by themselves
 
 
 @dataclass(frozen=True)
@@ -67,3 +70,32 @@ def over_sphere(scale: Scale, squares: Tensor, rows: Tensor | None = None) -> Te
     if rows is not None:
         area = area * rows
     return ((squares * area).sum(-1) / area.sum()).sqrt()
+
+
+def poleward(nlat: int) -> Tensor:
+    """(nlat,) bool: the circles of the two polar caps."""
+    return (90 - torch.tensor(grid_of(nlat).colatitudes).rad2deg()).abs() > POLAR
+
+
+def skill_table(found: dict[str, Tensor], scale: Scale, hours: int, leads: list[int]) -> str:
+    """Errors of persistence and, as a share of it, of each network, over the sphere and over the polar caps.
+
+    found: squared errors (lead, channels, nlat) by name. 1 minus a share is the skill.
+    """
+    names = [name for name in found if name != "persistence"]
+    wide = 28 - 9 * len(names)  # of the column of persistence
+    lines = []
+    for where, seen in (("over the sphere", None), (f"poleward of {POLAR} degrees", poleward(scale.area.shape[0]))):
+        roots = {name: over_sphere(scale, squares, seen) for name, squares in found.items()}
+        lines.append(f"errors {where}: of persistence, and the share of it that networks leave")
+        lines.append(f"{'ahead':>6}" + "".join(f"  {channel:>28}" for channel in CHANNELS))
+        columns = f"  {'':>{wide}}" + "".join(f"{name:>9}" for name in names)
+        lines.append(f"{'':>6}" + columns * len(CHANNELS))
+        for lead in leads:
+            line = f"{lead * hours:>4} h"
+            for channel in range(len(CHANNELS)):
+                still = roots["persistence"][lead, channel].item()
+                shares = "".join(f"{roots[name][lead, channel].item() / still:>9.3f}" for name in names)
+                line += f"  {still:>{wide}.3g}{shares}"
+            lines.append(line)
+    return "\n".join(lines)

@@ -27,11 +27,9 @@ import torch  # noqa: E402
 from attentions import GEOMETRIES, grid_of
 from model import Forecaster, Sizes
 from progress import progress
-from skill import Scale, errors, over_sphere
+from skill import Scale, errors, over_sphere, poleward, skill_table
 from states import CHANNELS, Settings, load
 from torch import Tensor
-
-POLAR = 60  # degrees: caps from there to the poles are looked at by themselves
 
 
 @dataclass
@@ -118,27 +116,6 @@ def table(rows: list[dict[str, float | str]]) -> str:
     return "\n".join(lines)
 
 
-def skill_table(found: dict[str, Tensor], scale: Scale, hours: int, leads: list[int]) -> str:
-    """Errors by lead time of persistence, and of each network as a share of it: over the sphere, and poleward of 60°."""
-    latitudes = 90 - np.degrees(grid_of(scale.area.shape[0]).colatitudes)
-    lines = []
-    for where, seen in (("the sphere", abs(latitudes) <= 90), (f"poleward of {POLAR} degrees", abs(latitudes) > POLAR)):
-        rows = torch.from_numpy(seen)
-        values = {name: over_sphere(scale, squares, rows) for name, squares in found.items()}
-        lines.append(f"errors over {where}: persistence, and the share of it that is left")
-        lines.append(f"{'ahead':>6}" + "".join(f"  {channel:>28}" for channel in CHANNELS))
-        names = [name for name in values if name != "persistence"]
-        lines.append(f"{'':>6}" + 3 * ("  " + f"{'':>{28 - 9 * len(names)}}" + "".join(f"{name:>9}" for name in names)))
-        for lead in leads:
-            line = f"{lead * hours:>4} h"
-            for channel in range(len(CHANNELS)):
-                still = float(values["persistence"][lead, channel])
-                shares = "".join(f"{float(values[name][lead, channel]) / still:>9.3f}" for name in names)
-                line += f"  {still:>{28 - 9 * len(names)}.3g}{shares}"
-            lines.append(line)
-    return "\n".join(lines)
-
-
 def parse() -> argparse.Namespace:
     """The arguments, each within its bounds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -202,13 +179,7 @@ def main() -> int:
     """Returns 1 if a network's forecast a step ahead is no better than persistence."""
     arguments = parse()
     torch.set_num_threads(arguments.threads)
-    settings = Settings(
-        arguments.nlat,
-        arguments.trajectories,
-        arguments.snapshots,
-        arguments.hours,
-        step=1200.0 * 64 / max(arguments.nlat, 64),
-    )
+    settings = Settings(arguments.nlat, arguments.trajectories, arguments.snapshots, arguments.hours)
     states = torch.from_numpy(load(settings, arguments.out, arguments.threads))
     kept = len(states) - len(states) // 8
     scale = Scale.of(states[:kept])
@@ -218,8 +189,10 @@ def main() -> int:
     rows = [summary(each) for each in models]
     leads = [lead for lead in (1, 2, 4, 8) if lead < len(found["persistence"])]
     if arguments.json:
-        over = {name: over_sphere(scale, squares).tolist() for name, squares in found.items()}
-        print(json.dumps({"networks": rows, "channels": CHANNELS, "hours": arguments.hours, "errors": over}, indent=2))
+        result = {"networks": rows, "channels": CHANNELS, "hours": arguments.hours}
+        for key, seen in (("errors", None), ("errors_poleward", poleward(arguments.nlat))):
+            result[key] = {name: over_sphere(scale, squares, seen).tolist() for name, squares in found.items()}
+        print(json.dumps(result, indent=2))
     else:
         print(
             f"{arguments.steps} steps of {arguments.batch} states of {arguments.nlat}x{2 * arguments.nlat} points, seed "

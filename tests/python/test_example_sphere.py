@@ -162,8 +162,8 @@ def test_a_short_run_learns_compares_and_draws(tmp_path):
     assert result["networks"][0]["parameters"] == result["networks"][1]["parameters"]
     for each in result["networks"]:
         assert each["loss"] < 0.95 and each["milliseconds"] > 0, each  # persistence has about 1
+    assert all(set(result[key]) == {"persistence", "sphere", "plane"} for key in ("errors", "errors_poleward"))
     errors = result["errors"]
-    assert set(errors) == {"persistence", "sphere", "plane"}
     for name in ("sphere", "plane"):
         assert len(errors[name]) == 7 and errors[name][0] == [0, 0, 0]
         assert all(own < still for own, still in zip(errors[name][1], errors["persistence"][1], strict=True)), name

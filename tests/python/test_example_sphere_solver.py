@@ -170,7 +170,5 @@ def test_states_depend_on_seed_and_number_alone_and_are_kept(example, tmp_path):
     assert (tmp_path / "states.npz").stat().st_mtime_ns == written
     other = states.load(states.Settings(count=5, seed=1, **short), tmp_path)
     assert largest(other[0] - five[0]) > 100
-    with pytest.raises(ValueError, match="step=5000.0: must divide hours=2"):
-        states.generate(states.Settings(step=5000.0, **short))
     with pytest.raises(ValueError, match="step=7200.0: the solver was not stable"):
         states.generate(states.Settings(count=1, nlat=64, snapshots=9, hours=2, settling=2, step=7200.0))

@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.ticker import MaxNLocator  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 # Told apart by everyone, also by their lines.
@@ -72,7 +73,7 @@ def forecast_maps(
     """Start and truth, then forecast and error of each network: one channel, (nlat, nlon) each."""
     factor, unit = UNITS[channel]
     rows = 1 + len(forecasts)
-    figure, axes = plt.subplots(rows, 2, figsize=(11, 2.85 * rows), layout="constrained",
+    figure, axes = plt.subplots(rows, 2, figsize=(11, 3.0 * rows), layout="constrained",
                                 subplot_kw={"projection": "mollweide"})  # fmt: skip
     middle = truth.mean() if channel == "geopotential" else 0.0
     top = factor * np.abs(truth - middle).max()
@@ -85,7 +86,7 @@ def forecast_maps(
     for row, each in enumerate(forecasts.values(), 1):
         title = f"its error: root mean square {factor * root_mean_square(each - truth, latitudes):.3g}"
         differences = draw(axes[row, 1], title, factor * (each - truth), latitudes, worst)
-    bar = {"location": "bottom", "shrink": 0.7, "aspect": 35}
+    bar = {"location": "bottom", "shrink": 0.7, "aspect": 35, "ticks": MaxNLocator(7)}
     from_mean = ", from its mean" if middle else ""
     figure.colorbar(fields, ax=axes[:, 0], label=f"{channel}{from_mean}, {unit}", **bar)
     figure.colorbar(differences, ax=axes[:, 1], label=f"error, {unit}", **bar)

@@ -125,7 +125,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=2e-3, help="largest learning rate (default 0.002)")
     parser.add_argument("--nlat", type=int, default=64, help="circles of latitude (default 64)")
     parser.add_argument("--width", type=int, default=128, help="channels of a token (default 128)")
-    parser.add_argument("--trajectories", type=int, default=40, help="every eighth is held out (default 40)")
+    parser.add_argument("--trajectories", type=int, default=40, help="an eighth is held out (default 40)")
     parser.add_argument("--snapshots", type=int, default=21, help="of a trajectory (default 21)")
     parser.add_argument("--hours", type=int, default=6, help="a forecast step (default 6)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and order; states always are the same")

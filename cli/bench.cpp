@@ -11,11 +11,11 @@
 #include "arguments.h"
 #include "bench_cases.h"
 #include "bench_data.h"
-#include "bench_hilbert.h"
 #include "bench_machine.h"
 #include "bench_problem.h"
 #include "bench_report.h"
 #include "bench_rotation.h"
+#include "bench_suites.h"
 #include "bench_time.h"
 #include "commands.h"
 #include "progress.h"
@@ -48,17 +48,19 @@ std::optional<BenchCase> resolve_custom(const BenchArguments& arguments) {
   }
   if (!arguments.cases.empty()) throw UsageError("shape=" + arguments.shape + ": must not come with --case");
   const std::vector<int64_t> sizes = parse_integers(arguments.shape, "shape");
-  const int rank = grid_rank_of(sizes.size(), "shape");
+  grid_rank_of(sizes.size(), "shape");
   for (size_t i = 0; i < sizes.size(); ++i)
     if (sizes[i] < 1) throw UsageError(fmt::format("shape[{}]={}: must be at least 1", i, sizes[i]));
+  const std::vector<int64_t> grid(sizes.begin() + 1, sizes.end() - 2);
   BenchCase custom = {.name = "custom",
                       .batch = sizes[0],
-                      .grid = {sizes.begin() + 1, sizes.end() - 2},
+                      .grid = grid,
                       .heads = sizes[sizes.size() - 2],
                       .head_dim = sizes.back(),
-                      .pattern = arguments.pattern.resolve(rank)};
-  const Tensor tensor(nullptr, parse_dtype(arguments.dtype), tensor_shape(custom));
-  explain(head_of(*custom.pattern), tensor, tensor, tensor);  // the library's rules
+                      .pattern = arguments.pattern.resolve({grid, grid})};
+  const nf_dtype dtype = parse_dtype(arguments.dtype);
+  const Tensor query(nullptr, dtype, tensor_shape(custom)), key(nullptr, dtype, key_shape(custom));
+  explain(head_of(*custom.pattern), query, key, key);  // the library's rules
   return custom;
 }
 
@@ -213,59 +215,31 @@ void list_cases() {
 }
 
 // What has no meaning in a suite is refused rather than ignored.
-BenchPlan resolve_suite(BenchArguments arguments) {
-  if (arguments.suite != "hilbert") throw UsageError("suite=" + arguments.suite + ": must be hilbert");
+void run_suite(BenchArguments arguments) {
+  const std::vector<std::string> names = suite_names();
+  if (std::find(names.begin(), names.end(), arguments.suite) == names.end())
+    throw UsageError(fmt::format("suite={}: must be {}", arguments.suite, fmt::join(names, " or ")));
   const std::pair<const char*, bool> foreign[] = {
       {"case", !arguments.cases.empty()},     {"shape", !arguments.shape.empty()},
       {"pattern", arguments.pattern.any()},   {"engine", arguments.engine != "auto"},
       {"kernel", arguments.kernel != "auto"}, {"direction", arguments.direction != "forward"}};
   for (const auto& [name, is_given] : foreign)
-    if (is_given) throw UsageError(fmt::format("{}: must not come with --suite hilbert, which has its own", name));
+    if (is_given)
+      throw UsageError(fmt::format("{}: must not come with --suite {}, which has its own", name, arguments.suite));
   if (arguments.json && arguments.markdown) throw UsageError("markdown: must not come with --json");
   if (arguments.threads.empty()) arguments.threads = "1";
   const BenchPlan plan = resolve(arguments);
   if (plan.options.size() != 1)
-    throw UsageError("threads=" + arguments.threads + ": must be one number with --suite hilbert");
-  return plan;
-}
-
-void run_suite(const BenchArguments& arguments) {
-  const BenchPlan plan = resolve_suite(arguments);
-  const HilbertFormat format = arguments.json       ? HilbertFormat::json
-                               : arguments.markdown ? HilbertFormat::markdown
-                                                    : HilbertFormat::table;
-  const bool quiet = format == HilbertFormat::json;
-  HilbertReport report;
-  Peaks peaks(plan.dtype);
-  report.machine = describe_machine(plan.options[0].isa, peaks);
-  report.dtype = plan.dtype;
-  report.threads = plan.options[0].num_threads;
-  const std::vector<HilbertSize> timed = timed_sizes(arguments.full);
-  Progress progress(static_cast<int64_t>(counted_sizes().size() + std::size(kLocalKinds) * timed.size()));
-  int64_t done = 0;
-  const auto show = [&](const char* what, const HilbertSize& size) {
-    progress.show(done++, fmt::format("{} {}x{}, k = {}", what, size.side, size.side, size.width));
-  };
-  if (!quiet) print_machine(report.machine);
-  if (!quiet) print_blocks_head(format);
-  for (const HilbertSize& size : counted_sizes()) {
-    show("blocks", size);
-    report.blocks.push_back(count_empty_blocks(size));
-    progress.clear();
-    if (!quiet) print_blocks(report.blocks.back(), format);
-  }
-  if (!quiet) print_times_head(report, format);
-  for (const LocalKind kind : kLocalKinds)
-    for (const HilbertSize& size : timed) {
-      show(std::string(name_of(kind)).c_str(), size);
-      report.times.push_back(
-          time_hilbert(kind, size, plan.dtype, plan.options[0], plan.budget, report.machine.peak_gflops));
-      progress.clear();
-      if (!quiet) print_times(report.times.back(), format);
-    }
-  quiet ? fmt::print("{}\n", to_json(report)) : print_goal(report.times);
-  if (std::any_of(report.times.begin(), report.times.end(), [](const auto& t) { return !t.failure.empty(); }))
-    throw CLI::RuntimeError(1);
+    throw UsageError(fmt::format("threads={}: must be one number with --suite {}", arguments.threads, arguments.suite));
+  SuiteSettings settings;
+  settings.dtype = plan.dtype;
+  settings.options = plan.options[0];
+  settings.budget = plan.budget;
+  settings.full = arguments.full;
+  settings.format = arguments.json       ? SuiteFormat::json
+                    : arguments.markdown ? SuiteFormat::markdown
+                                         : SuiteFormat::table;
+  if (!run_named_suite(arguments.suite, settings)) throw CLI::RuntimeError(1);
 }
 
 void run_bench(const BenchArguments& arguments) {
@@ -320,10 +294,14 @@ void add_bench(CLI::App& app) {
   command->add_option("--repetitions", arguments->repetitions, "Repetitions of a case at most, warm and cold each")
       ->capture_default_str();
   command->add_flag("--json", arguments->json, "Print one JSON object instead of the table");
-  command->add_option("--suite", arguments->suite, "hilbert: what the Hilbert curve is worth to block-sparse attention")
+  command
+      ->add_option("--suite", arguments->suite,
+                   "hilbert: what the Hilbert curve is worth to block-sparse attention; sphere: the cases on the "
+                   "sphere beside planar windows")
       ->type_name("NAME")
       ->group("Suite (instead of cases)");
-  command->add_flag("--full", arguments->full, "More sizes: some minutes")->group("Suite (instead of cases)");
+  command->add_flag("--full", arguments->full, "More sizes, of the sphere a quarter of a degree: some minutes")
+      ->group("Suite (instead of cases)");
   command->add_flag("--markdown", arguments->markdown, "Print Markdown tables")->group("Suite (instead of cases)");
   command->add_option("--shape", arguments->shape, "Of the query: batch,*grid,heads,head_dim; with a pattern")
       ->type_name("N,N,...")

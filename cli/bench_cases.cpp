@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <numbers>
 
 #include "base/checked.h"
 #include "check/random_problem.h"
@@ -9,6 +11,14 @@
 
 namespace nearfield::cli {
 namespace {
+
+// 7 x 7 steps of the keys' latitudes, or the default cutoff.
+BenchCase sphere_case(const char* name, nf_sphere pattern, bool has_cutoff = true) {
+  pattern.has_cutoff = has_cutoff ? 1 : 0;
+  pattern.cutoff = has_cutoff ? disc_cutoff(pattern.key.nlat) : 0;
+  return {
+      .name = name, .grid = {pattern.query.nlat, pattern.query.nlon}, .heads = 1, .head_dim = 64, .pattern = pattern};
+}
 
 std::vector<BenchCase> build() {
   constexpr nf_boundary clamp = NF_CLAMP, wrap = NF_WRAP, cut = NF_CUT;
@@ -78,6 +88,10 @@ std::vector<BenchCase> build() {
       {.name = "lm1d-causal", .grid = {32768}, .heads = 1, .head_dim = 128, .kernel_size = {2048}, .is_causal = true},
       {.name = "lm1d-8k-causal", .grid = {8192}, .heads = 1, .head_dim = 128, .kernel_size = {1024}, .is_causal = true},
       {.name = "stylenat", .grid = {1024, 1024}, .heads = 4, .head_dim = 32, .kernel_size = {7, 7}},
+      sphere_case("sphere-1deg", nf_make_sphere(181, 360, 181, 360)),
+      sphere_case("sphere-1deg-default", nf_make_sphere(181, 360, 181, 360), false),
+      sphere_case("sphere-up", nf_make_sphere(181, 360, 91, 180)),
+      sphere_case("sphere-quarter", nf_make_sphere(721, 1440, 721, 1440)),
   };
 }
 
@@ -87,13 +101,24 @@ std::string joined(std::span<const int64_t> values) {
   return text;
 }
 
-}  // namespace
-
-int64_t BenchCase::tokens() const {
+int64_t product_of(const std::vector<int64_t>& grid) {
   int64_t product = 1;
   for (int64_t size : grid) product = core::checked_product(product, size, "grid");
   return product;
 }
+
+std::vector<int64_t> shape_on(const std::vector<int64_t>& grid, const BenchCase& bench_case) {
+  std::vector<int64_t> shape = {bench_case.batch};
+  shape.insert(shape.end(), grid.begin(), grid.end());
+  shape.push_back(bench_case.heads_that_run());
+  shape.push_back(bench_case.head_dim);
+  return shape;
+}
+
+}  // namespace
+
+int64_t BenchCase::tokens() const { return product_of(grid); }
+int64_t BenchCase::key_tokens() const { return product_of(key_grid_of(*this)); }
 
 std::span<const BenchCase> bench_cases() {
   static const std::vector<BenchCase> cases = build();
@@ -132,12 +157,14 @@ core::Pattern core_pattern(const BenchCase& bench_case) {
   return core::validate_pattern(*head_of(pattern), shape);
 }
 
-std::vector<int64_t> tensor_shape(const BenchCase& bench_case) {
-  std::vector<int64_t> shape = {bench_case.batch};
-  shape.insert(shape.end(), bench_case.grid.begin(), bench_case.grid.end());
-  shape.push_back(bench_case.heads_that_run());
-  shape.push_back(bench_case.head_dim);
-  return shape;
+std::vector<int64_t> key_grid_of(const BenchCase& bench_case) {
+  return bench_case.pattern ? key_grid_of(*bench_case.pattern, bench_case.grid) : bench_case.grid;
+}
+std::vector<int64_t> tensor_shape(const BenchCase& bench_case) { return shape_on(bench_case.grid, bench_case); }
+std::vector<int64_t> key_shape(const BenchCase& bench_case) { return shape_on(key_grid_of(bench_case), bench_case); }
+
+double disc_cutoff(int64_t nlat) {
+  return 7 / std::sqrt(std::numbers::pi) * std::numbers::pi / static_cast<double>(nlat - 1);
 }
 
 int64_t useful_pairs(const BenchCase& bench_case) {

@@ -85,13 +85,12 @@ struct HilbertReport {
   std::vector<EmptyBlocks> blocks;
   std::vector<HilbertTimes> times;
 };
-enum class HilbertFormat { table, markdown, json };
 
 // The table is printed as its rows are found; the others as a whole.
-void print_blocks_head(HilbertFormat format);
-void print_blocks(const EmptyBlocks& blocks, HilbertFormat format);
-void print_times_head(const HilbertReport& report, HilbertFormat format);
-void print_times(const HilbertTimes& times, HilbertFormat format);
+void print_blocks_head(SuiteFormat format);
+void print_blocks(const EmptyBlocks& blocks, SuiteFormat format);
+void print_times_head(const HilbertReport& report, SuiteFormat format);
+void print_times(const HilbertTimes& times, SuiteFormat format);
 // Whether the goal is met, in one line; nothing if it was not measured.
 void print_goal(const std::vector<HilbertTimes>& times);
 std::string to_json(const HilbertReport& report);

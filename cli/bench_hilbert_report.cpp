@@ -94,10 +94,10 @@ const HilbertTimes* goal_of(const std::vector<HilbertTimes>& times) {
 
 }  // namespace
 
-void print_blocks_head(HilbertFormat format) {
+void print_blocks_head(SuiteFormat format) {
   fmt::print("Empty blocks of {} x {} tokens, of all; row-major: k x k on the grid, Hilbert: k^2 along the curve\n",
              kPaperBlock, kPaperBlock);
-  if (format == HilbertFormat::markdown) {
+  if (format == SuiteFormat::markdown) {
     fmt::print(
         "\n| grid, k | window, row-major | Hilbert | slide, row-major | Hilbert | neighborhood, row-major | "
         "Hilbert |\n|---|---|---|---|---|---|---|\n");
@@ -107,21 +107,21 @@ void print_blocks_head(HilbertFormat format) {
   fmt::print(kBlocksRow, "grid", "k", "row-major", "Hilbert", "row-major", "Hilbert", "row-major", "Hilbert");
 }
 
-void print_blocks(const EmptyBlocks& blocks, HilbertFormat format) {
+void print_blocks(const EmptyBlocks& blocks, SuiteFormat format) {
   std::string ratios[2][3];
   for (size_t kind = 0; kind < 3; ++kind) {
     ratios[0][kind] = percent(empty_ratio(blocks.row_major[kind]), 1);
     ratios[1][kind] = percent(empty_ratio(blocks.hilbert[kind]), 1);
   }
-  fmt::print(fmt::runtime(format == HilbertFormat::markdown ? kBlocksMarkdown : kBlocksRow), grid_text(blocks.size),
+  fmt::print(fmt::runtime(format == SuiteFormat::markdown ? kBlocksMarkdown : kBlocksRow), grid_text(blocks.size),
              blocks.size.width, ratios[0][0], ratios[1][0], ratios[0][1], ratios[1][1], ratios[0][2], ratios[1][2]);
 }
 
-void print_times_head(const HilbertReport& report, HilbertFormat format) {
+void print_times_head(const HilbertReport& report, SuiteFormat format) {
   fmt::print("\n{}, {} thread{}, {} head of {} channels; medians in ms, of calls in turn; roof: of {:.1f} GFLOP/s\n",
              nf_dtype_name(report.dtype), report.threads, report.threads == 1 ? "" : "s", kHilbertHeads,
              kHilbertHeadDim, report.machine.peak_gflops * report.threads);
-  if (format == HilbertFormat::markdown) {
+  if (format == SuiteFormat::markdown) {
     fmt::print(
         "\n| pattern | grid, k | block-sparse, row-major | roof | block-sparse, Hilbert | roof | gain | fused, 2-D "
         "| roof | gain | fused, Hilbert | roof | over 2-D | faster |\n"
@@ -133,13 +133,13 @@ void print_times_head(const HilbertReport& report, HilbertFormat format) {
              "Hilbert", "roof", "2-D", "fused");
 }
 
-void print_times(const HilbertTimes& times, HilbertFormat format) {
+void print_times(const HilbertTimes& times, SuiteFormat format) {
   if (!times.failure.empty()) {
     fmt::print("{:<12} {:>7} {:>3} {}\n", name_of(times.kind), grid_text(times.size), times.size.width, times.failure);
     return;
   }
   const auto roof = [&](Contender which) { return percent(times.roofline_fraction(which), 0); };
-  fmt::print(fmt::runtime(format == HilbertFormat::markdown ? kTimesMarkdown : kTimesRow), name_of(times.kind),
+  fmt::print(fmt::runtime(format == SuiteFormat::markdown ? kTimesMarkdown : kTimesRow), name_of(times.kind),
              grid_text(times.size), times.size.width, milliseconds(times.seconds(kSparseRowMajor)),
              roof(kSparseRowMajor), milliseconds(times.seconds(kSparseHilbert)), roof(kSparseHilbert),
              times_text(times.gain_of_blocks()), milliseconds(times.seconds(kFusedGrid)), roof(kFusedGrid),

@@ -10,32 +10,36 @@ namespace {
 
 nf_dtype logsumexp_dtype(nf_dtype dtype) { return dtype == NF_FLOAT64 ? NF_FLOAT64 : NF_FLOAT32; }
 
-int64_t rows_of(const BenchCase& bench_case) {
-  const int64_t tokens = core::checked_product(bench_case.batch, bench_case.tokens(), "tokens");
-  return core::checked_product(tokens, bench_case.heads_that_run(), "rows");
+int64_t rows_of(const BenchCase& bench_case, int64_t tokens) {
+  return core::checked_product(core::checked_product(bench_case.batch, tokens, "tokens"), bench_case.heads_that_run(),
+                               "rows");
 }
 
 }  // namespace
 
 int64_t BenchProblem::bytes(const BenchCase& bench_case, nf_dtype dtype, Direction direction) {
-  const int64_t rows = rows_of(bench_case);
-  const int64_t tensors = direction == Direction::forward ? 4 : 8;
-  const int64_t row_bytes = tensors * bench_case.head_dim * core::size_of(static_cast<core::DType>(dtype)) +
-                            core::size_of(static_cast<core::DType>(logsumexp_dtype(dtype)));
-  return core::checked_product(rows, row_bytes, "bytes");
+  const int64_t tensors = direction == Direction::forward ? 2 : 4;  // of queries, and as many of keys
+  const int64_t row_bytes = tensors * bench_case.head_dim * core::size_of(static_cast<core::DType>(dtype));
+  const int64_t lse_bytes = core::size_of(static_cast<core::DType>(logsumexp_dtype(dtype)));
+  const int64_t of_keys = core::checked_product(rows_of(bench_case, bench_case.key_tokens()), row_bytes, "bytes");
+  return of_keys + core::checked_product(rows_of(bench_case, bench_case.tokens()), row_bytes + lse_bytes, "bytes");
 }
 
 BenchProblem::BenchProblem(const BenchCase& bench_case, nf_dtype dtype, Direction direction)
     : bench_case_(bench_case), dtype_(dtype), direction_(direction), pattern_(pattern_of(bench_case)) {
-  const int64_t rows = rows_of(bench_case);
+  const int64_t rows = rows_of(bench_case, bench_case.tokens());
   const int64_t elements = core::checked_product(rows, bench_case.head_dim, "elements");
-  for (Buffer* tensor : {&query, &key, &value, &out}) *tensor = Buffer(elements, dtype);
+  const int64_t of_keys =
+      core::checked_product(rows_of(bench_case, bench_case.key_tokens()), bench_case.head_dim, "elements");
+  for (Buffer* tensor : {&query, &out}) *tensor = Buffer(elements, dtype);
+  for (Buffer* tensor : {&key, &value}) *tensor = Buffer(of_keys, dtype);
   logsumexp = Buffer(rows, logsumexp_dtype(dtype));
   query.fill_normal(1);
   key.fill_normal(2);
   value.fill_normal(3);
   if (direction == Direction::backward) {
-    for (Buffer* tensor : {&dout, &dquery, &dkey, &dvalue}) *tensor = Buffer(elements, dtype);
+    for (Buffer* tensor : {&dout, &dquery}) *tensor = Buffer(elements, dtype);
+    for (Buffer* tensor : {&dkey, &dvalue}) *tensor = Buffer(of_keys, dtype);
     dout.fill_normal(4);
   }
   poison_outputs();
@@ -56,8 +60,12 @@ BenchProblem BenchProblem::copy() const {
   return result;
 }
 
+bool BenchProblem::is_of_keys(const Buffer& buffer) const {
+  return &buffer == &key || &buffer == &value || &buffer == &dkey || &buffer == &dvalue;
+}
+
 Tensor BenchProblem::view(const Buffer& buffer) const {
-  std::vector<int64_t> shape = tensor_shape(bench_case_);
+  std::vector<int64_t> shape = is_of_keys(buffer) ? key_shape(bench_case_) : tensor_shape(bench_case_);
   if (&buffer == &logsumexp) shape.pop_back();
   return Tensor(buffer.data(), buffer.dtype(), shape);
 }

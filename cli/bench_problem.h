@@ -39,9 +39,12 @@ class BenchProblem {
   // The same tensors in memory of their own, those that backward's prepare() wrote included.
   BenchProblem copy() const;
 
-  // Row-major position on the grid and the rest of a tensor's coordinates, as every Buffer here lies in memory.
-  int64_t row(int64_t batch, int64_t token, int64_t head) const {
-    return (batch * bench_case_.tokens() + token) * bench_case_.heads_that_run() + head;
+  // Whether the tensor lies on the grid of keys: key, value and their gradients.
+  bool is_of_keys(const Buffer& buffer) const;
+  // Row of a tensor, as every Buffer here lies in memory; token is the row-major position on the tensor's grid.
+  int64_t row(const Buffer& buffer, int64_t batch, int64_t token, int64_t head) const {
+    const int64_t tokens = is_of_keys(buffer) ? bench_case_.key_tokens() : bench_case_.tokens();
+    return (batch * tokens + token) * bench_case_.heads_that_run() + head;
   }
 
   // One of the buffers below, as the library's inside sees it.

@@ -12,6 +12,9 @@
 
 namespace nearfield::cli {
 
+// How a suite reports: a table is printed as its rows are found, JSON as a whole.
+enum class SuiteFormat { table, markdown, json };
+
 struct BenchMachine {
   std::string cpu, version, isa;
   int32_t default_threads = 0;

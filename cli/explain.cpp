@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -11,6 +12,7 @@
 #include "format.h"
 #include "inputs.h"
 #include "pattern_arguments.h"
+#include "sphere_arguments.h"
 
 namespace nearfield::cli {
 namespace {
@@ -47,15 +49,19 @@ nf_explanation explain_call(const ExplainArguments& arguments, const AnyPattern&
 
 Explained explain_shape(const ExplainArguments& arguments) {
   const std::vector<int64_t> sizes = parse_integers(arguments.shape, "shape");
-  const int rank = grid_rank_of(sizes.size(), "shape");
+  grid_rank_of(sizes.size(), "shape");
+  const std::vector<int64_t> grid(sizes.begin() + 1, sizes.end() - 2);
   const nf_dtype dtype = parse_dtype(arguments.dtype);
-  std::vector<int64_t> key = sizes, value = sizes;
+  const AnyPattern pattern = arguments.pattern.resolve({grid, grid});
+  const std::vector<int64_t> keys = key_grid_of(pattern, grid);
+  std::vector<int64_t> key = sizes;
+  std::copy(keys.begin(), keys.end(), key.begin() + 1);
+  std::vector<int64_t> value = key;
   if (!arguments.heads_kv.empty())
     key[key.size() - 2] = value[value.size() - 2] = parse_integer(arguments.heads_kv, "heads_kv");
   if (!arguments.head_dim_v.empty()) value.back() = parse_integer(arguments.head_dim_v, "head_dim_v");
   Modifiers modifiers;
   modifiers.softcap = parse_number(arguments.inputs.softcap, "softcap");
-  const AnyPattern pattern = arguments.pattern.resolve(rank);
   const Tensor query(nullptr, dtype, sizes);
   return {
       query, pattern,
@@ -64,7 +70,7 @@ Explained explain_shape(const ExplainArguments& arguments) {
 
 Explained explain_files(const ExplainArguments& arguments) {
   const Inputs inputs = arguments.inputs.load();
-  const AnyPattern pattern = arguments.pattern.resolve(inputs.grid_rank());
+  const AnyPattern pattern = arguments.pattern.resolve(inputs.grids());
   Tensor query = inputs.query();
   const nf_explanation explanation =
       explain_call(arguments, pattern, query, inputs.key(), inputs.value(), inputs.modifiers());
@@ -90,6 +96,7 @@ void print_text(const Explained& e) {
                             count_text(x.executed_pairs), x.waste));
   line("predicted", seconds_text(x.predicted_seconds));
   line("workspace", bytes_text(static_cast<double>(x.workspace)));
+  line("plan", bytes_text(static_cast<double>(x.plan_memory)));
   line("reason", x.reason);
 }
 
@@ -128,6 +135,18 @@ Json json_of(const nf_curve& pattern) {
           {"is_causal", pattern.is_causal != 0}};
 }
 
+Json json_of(const nf_sphere_grid& grid) {
+  return {{"latitudes", name_of(static_cast<nf_latitudes>(grid.latitudes))}, {"nlat", grid.nlat}, {"nlon", grid.nlon}};
+}
+
+Json json_of(const nf_sphere& pattern) {
+  Json json = {{"kind", pattern_name(pattern)}, {"query", json_of(pattern.query)}, {"key", json_of(pattern.key)}};
+  if (pattern.is_global != 0) return json;
+  json["cutoff"] = cutoff_of(pattern);
+  json["tolerance"] = pattern.tolerance;
+  return json;
+}
+
 void print_json(const Explained& e) {
   const int rank = plan_rank(e.pattern);
   const nf_explanation& x = e.explanation;
@@ -149,6 +168,7 @@ void print_json(const Explained& e) {
       {"waste", x.waste},
       {"predicted_seconds", x.predicted_seconds},
       {"workspace", x.workspace},
+      {"plan_memory", x.plan_memory},
       {"reason", x.reason},
   };
   fmt::print("{}\n", json.dump(2));
@@ -168,6 +188,8 @@ constexpr char kExamples[] =
     "  nearfield explain --shape 2,16,48,84,8,64 --dtype bf16 -k 5,7,7 --causal true,false,false --json\n"
     "  nearfield explain --input qkv.npz -k 7 --kernel tile\n"
     "  nearfield explain --shape 1,96,96,2,64 --pattern hilbert-slide --size 256 --engine block_sparse\n"
+    "  nearfield explain --shape 1,721,1440,1,64 --pattern sphere --cutoff 1deg\n"
+    "  nearfield explain --shape 1,181,360,1,64 --pattern sphere --key-grid 91,180 --key-latitudes legendre-gauss\n"
     "The predicted time comes from typical machine rates: an order, not a promise. nearfield bench measures.\n";
 
 }  // namespace

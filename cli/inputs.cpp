@@ -111,6 +111,14 @@ Tensor Inputs::view(const std::string& role) const {
   return role_of(role).has_heads ? in_heads_last(tensor.view(), layout_) : tensor.view();
 }
 
+Grids Inputs::grids() const {
+  const auto grid_of = [](const Tensor& tensor) {
+    return std::vector<int64_t>(tensor.sizes + 1, tensor.sizes + tensor.rank - 2);
+  };
+  const Tensor queries = query(), keys = key();
+  return {grid_of(queries), grid_of(keys.rank == queries.rank ? keys : queries)};
+}
+
 Modifiers Inputs::modifiers() const {
   const auto optional = [&](const char* role) {
     return tensors_.contains(role) ? std::optional<Tensor>(view(role)) : std::nullopt;

@@ -9,6 +9,7 @@
 #include "arguments.h"
 #include "io/tensor.h"
 #include "nearfield/nearfield.hpp"
+#include "pattern_arguments.h"
 
 namespace nearfield::cli {
 
@@ -40,7 +41,8 @@ class Inputs {
   OwnedTensor make_like(const std::string& role) const;
   Tensor view_like(const std::string& role, const OwnedTensor& tensor) const;
   Layout layout() const { return layout_; }
-  int grid_rank() const { return query().rank - 3; }
+  // Of query and key; the query's for both where the key has another number of axes, which the library refuses.
+  Grids grids() const;
 
  private:
   Tensor view(const std::string& role) const;

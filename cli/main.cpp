@@ -30,10 +30,6 @@ int report(std::string message, int status) {
   return status;
 }
 
-std::string with_suggestion(const std::string& message, const std::string& suggestion) {
-  return suggestion.empty() ? message : fmt::format("{} (did you mean {}?)", message, suggestion);
-}
-
 // CLI11 would only say that a sub-command is missing.
 void check_command(const CLI::App& app, int argc, char** argv) {
   std::vector<std::string> names;

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "arguments.h"
+#include "sphere_arguments.h"
+#include "suggest.h"
 
 namespace nearfield::cli {
 namespace {
@@ -17,6 +19,7 @@ struct KnownPattern {
   nf_pattern_kind kind;
   nf_curve_form form;        // of a curve
   std::string_view options;  // that it has
+  bool is_global = false;    // of one on the sphere
 };
 constexpr KnownPattern kPatterns[] = {
     {"neighborhood", NF_NEIGHBORHOOD, {}, "kernel-size stride dilation causal boundary"},
@@ -27,18 +30,22 @@ constexpr KnownPattern kPatterns[] = {
     {"curve-window", NF_CURVE, NF_CURVE_WINDOW, "size shift dilation causal order"},
     {"curve-slide", NF_CURVE, NF_CURVE_SLIDE, "size stride dilation causal order"},
     {"curve-neighborhood", NF_CURVE, NF_CURVE_NEIGHBORHOOD, "size stride dilation causal order"},
+    {"sphere", NF_SPHERE, {}, "latitudes key-latitudes key-grid cutoff tolerance"},
+    {"sphere-global", NF_SPHERE, {}, "latitudes key-latitudes key-grid", true},
 };
 
-std::string pattern_names() {
-  std::string names;
-  for (const KnownPattern& known : kPatterns) names += (names.empty() ? "" : ", ") + std::string(known.name);
+std::vector<std::string> pattern_names() {
+  std::vector<std::string> names;
+  for (const KnownPattern& known : kPatterns) names.emplace_back(known.name);
   return names;
 }
 
 const KnownPattern& find_pattern(const std::string& name) {
   for (const KnownPattern& known : kPatterns)
     if (known.name == name) return known;
-  throw UsageError("pattern=" + name + ": must be one of " + pattern_names());
+  const std::vector<std::string> names = pattern_names();
+  throw UsageError(with_suggestion(fmt::format("pattern={}: must be one of {}", name, fmt::join(names, ", ")),
+                                   nearest(name, names)));
 }
 
 bool takes(const KnownPattern& pattern, std::string_view option) {
@@ -108,6 +115,30 @@ nf_curve resolve_curve(const PatternArguments& given, const KnownPattern& known,
   return result;
 }
 
+nf_sphere_grid sphere_grid(const std::vector<int64_t>& lengths, const std::string& latitudes, const char* argument) {
+  return {parse_latitudes(latitudes, argument), 0, lengths[0], lengths[1]};
+}
+
+nf_sphere resolve_sphere(const PatternArguments& given, const KnownPattern& known, const Grids& grids) {
+  if (grids.query.size() != 2)
+    throw UsageError(fmt::format("pattern={}: must have a grid of 2 axes, latitude and longitude: the query has {}",
+                                 given.pattern, grids.query.size()));
+  const std::vector<int64_t> keys = given.key_grid.empty() ? grids.key : parse_integers(given.key_grid, "key_grid");
+  if (keys.size() != 2)
+    throw UsageError(fmt::format("key_grid={}: must be 2 numbers, of latitudes and longitudes", given.key_grid));
+  const std::string latitudes = or_default(given.latitudes, "equiangular");
+  nf_sphere result = nf_make_sphere(0, 0, 0, 0);
+  result.query = sphere_grid(grids.query, latitudes, "latitudes");
+  result.key = sphere_grid(keys, given.key_latitudes.empty() ? latitudes : given.key_latitudes, "key_latitudes");
+  result.is_global = known.is_global ? 1 : 0;
+  if (!given.cutoff.empty()) {
+    result.has_cutoff = 1;
+    result.cutoff = parse_angle(given.cutoff, "cutoff");
+  }
+  if (!given.tolerance.empty()) result.tolerance = parse_number(given.tolerance, "tolerance");
+  return result;
+}
+
 template <class T>
 std::string axis_text(const T* values, int rank) {
   return fmt::format("{}", fmt::join(values, values + rank, ", "));
@@ -138,6 +169,17 @@ std::string text_of(const nf_curve& pattern) {
                      pattern.is_causal != 0);
 }
 
+std::string text_of(const nf_sphere& pattern) { return sphere_text(pattern); }
+
+// Whether a pattern of the library is what --pattern has under this name.
+bool is_named(const AnyPattern& pattern, const KnownPattern& known) {
+  if (known.kind != head_of(pattern)->kind) return false;
+  if (const auto* curve = std::get_if<nf_curve>(&pattern))
+    return known.form == curve->form && known.name.starts_with(curve->order == NF_HILBERT ? "hilbert" : "curve");
+  const auto* sphere = std::get_if<nf_sphere>(&pattern);
+  return sphere == nullptr || known.is_global == (sphere->is_global != 0);
+}
+
 }  // namespace
 
 nf_order parse_order(std::string_view text, std::string_view name) {
@@ -154,14 +196,15 @@ std::string name_of(nf_order order) {
 }
 
 std::string pattern_name(const AnyPattern& pattern) {
-  const auto* curve = std::get_if<nf_curve>(&pattern);
-  const int32_t kind = head_of(pattern)->kind;
   for (const KnownPattern& known : kPatterns)
-    if (curve == nullptr ? known.kind == kind
-                         : known.kind == NF_CURVE && known.form == curve->form &&
-                               known.name.starts_with(curve->order == NF_HILBERT ? "hilbert" : "curve"))
-      return std::string(known.name);
+    if (is_named(pattern, known)) return std::string(known.name);
   return "unknown";
+}
+
+std::vector<int64_t> key_grid_of(const AnyPattern& pattern, const std::vector<int64_t>& grid) {
+  const auto* sphere = std::get_if<nf_sphere>(&pattern);
+  if (sphere == nullptr) return grid;
+  return {sphere->key.nlat, sphere->key.nlon};
 }
 
 std::string pattern_text(const AnyPattern& pattern) {
@@ -172,8 +215,8 @@ void PatternArguments::add_to(CLI::App& command) {
   const std::string group = "Pattern (of an axis: one value for all axes, or one for each: 7 or 5,7,7)";
   command
       .add_option("--pattern", pattern,
-                  "neighborhood (default), window, hilbert-window, hilbert-slide, hilbert-neighborhood; or "
-                  "curve-window, curve-slide, curve-neighborhood along another --order")
+                  "neighborhood (default), window, hilbert-window, hilbert-slide, hilbert-neighborhood; "
+                  "curve-window, curve-slide, curve-neighborhood along another --order; sphere, sphere-global")
       ->type_name("NAME")
       ->group(group);
   const auto add = [&](const char* name, std::string& value, const char* help, const char* type) {
@@ -188,11 +231,21 @@ void PatternArguments::add_to(CLI::App& command) {
   add("--causal", causal, "Only keys at or before the query on this axis (default false); not of window",
       "BOOL[,BOOL...]");
   add("--boundary", boundary, "neighborhood, at the border: clamp, wrap or cut (default clamp)", "NAME[,NAME...]");
+  add("--latitudes", latitudes,
+      "sphere*: equiangular (default), legendre-gauss, lobatto or equiangular-trapezoidal; of queries and keys",
+      "NAME");
+  add("--key-latitudes", key_latitudes, "sphere*: those of the keys, where they differ", "NAME");
+  add("--key-grid", key_grid, "sphere*: latitudes and longitudes of the keys (default: the key's, else the query's)",
+      "NLAT,NLON");
+  add("--cutoff", cutoff, "sphere: greatest distance of a key, in radians, or as 2deg (default: a step of latitude)",
+      "ANGLE");
+  add("--tolerance", tolerance, "sphere: keys up to (1 + tolerance)*cutoff are seen (default 0.001)", "X");
 }
 
 bool PatternArguments::any() const {
   if (pattern != "neighborhood") return true;
-  for (const std::string* value : {&kernel_size, &stride, &dilation, &causal, &boundary, &size, &shift, &order})
+  for (const std::string* value : {&kernel_size, &stride, &dilation, &causal, &boundary, &size, &shift, &order,
+                                   &latitudes, &key_latitudes, &key_grid, &cutoff, &tolerance})
     if (!value->empty()) return true;
   return false;
 }
@@ -207,11 +260,17 @@ void PatternArguments::check() const {
       {"boundary", "boundary", boundary},
       {"size", "size", size},
       {"shift", "shift", shift},
-      {"order", "order", order}};
+      {"order", "order", order},
+      {"latitudes", "latitudes", latitudes},
+      {"key-latitudes", "key_latitudes", key_latitudes},
+      {"key-grid", "key_grid", key_grid},
+      {"cutoff", "cutoff", cutoff},
+      {"tolerance", "tolerance", tolerance}};
   for (const auto& [option, name, value] : given)
     if (!value.empty() && !takes(known, option))
       throw UsageError(fmt::format("{}={}: must not come with --pattern {}, which takes {}", name, value, pattern,
                                    options_of(known)));
+  if (known.kind == NF_SPHERE) return;  // all of its options have defaults
   const bool is_neighborhood = known.kind == NF_NEIGHBORHOOD;
   if ((is_neighborhood ? kernel_size : size).empty())
     throw UsageError(fmt::format("{}: is missing: --pattern {} takes it as --{}",
@@ -219,12 +278,14 @@ void PatternArguments::check() const {
                                  is_neighborhood ? "kernel-size" : "size"));
 }
 
-AnyPattern PatternArguments::resolve(int grid_rank) const {
+AnyPattern PatternArguments::resolve(const Grids& grids) const {
   check();
   const KnownPattern& known = find_pattern(pattern);
-  if (known.kind == NF_NEIGHBORHOOD) return resolve_neighborhood(*this, grid_rank);
-  if (known.kind == NF_WINDOW) return resolve_window(*this, grid_rank);
-  return resolve_curve(*this, known, grid_rank);
+  const int rank = static_cast<int>(grids.query.size());
+  if (known.kind == NF_NEIGHBORHOOD) return resolve_neighborhood(*this, rank);
+  if (known.kind == NF_WINDOW) return resolve_window(*this, rank);
+  if (known.kind == NF_CURVE) return resolve_curve(*this, known, rank);
+  return resolve_sphere(*this, known, grids);
 }
 
 }  // namespace nearfield::cli

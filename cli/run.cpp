@@ -121,7 +121,7 @@ void run_backward_files(const RunArguments& arguments) {
   const Inputs inputs = arguments.inputs.load();
   if (!inputs.has("dout"))
     throw UsageError("dout: is missing: --backward takes it as --dout FILE, or from an --input with a tensor 'dout'");
-  const AnyPattern pattern = arguments.pattern.resolve(inputs.grid_rank());
+  const AnyPattern pattern = arguments.pattern.resolve(inputs.grids());
   const Modifiers modifiers = inputs.modifiers();
   explain(head_of(pattern), inputs.query(), inputs.key(), inputs.value(), options, modifiers);  // the library's rules
   TensorMap outputs;
@@ -161,7 +161,7 @@ void run_files(const RunArguments& arguments) {
   const Options options = arguments.engine.resolve();
   check_output_path(arguments);
   const Inputs inputs = arguments.inputs.load();
-  const AnyPattern pattern = arguments.pattern.resolve(inputs.grid_rank());
+  const AnyPattern pattern = arguments.pattern.resolve(inputs.grids());
   const Modifiers modifiers = inputs.modifiers();
   // The library's rules, before memory for outputs is taken.
   const nf_explanation explanation =
@@ -186,6 +186,7 @@ constexpr char kExamples[] =
     "  nearfield run -i x.safetensors --layout heads-first -k 13 --dilation 2 --boundary wrap --engine reference \\\n"
     "      --out out.safetensors\n"
     "  nearfield run -i qkv.npz --pattern hilbert-window --size 49 --shift 24 -o out.npy\n"
+    "  nearfield run --query u.npy --key x.npy --value x.npy --pattern sphere --cutoff 5deg -o out.npy\n"
     "  nearfield run --backward --input qkv.npz --dout dout.npy -k 7 --out gradients.npz\n"
     "The output holds 'out', and with --lse 'logsumexp', in the layout of the inputs and the dtype of the query;\n"
     "with --backward both, and 'dquery', 'dkey', 'dvalue' and the gradients of the modifiers that are given.\n";

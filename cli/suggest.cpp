@@ -36,4 +36,8 @@ std::string nearest(std::string_view text, const std::vector<std::string>& candi
   return best;
 }
 
+std::string with_suggestion(const std::string& message, const std::string& suggestion) {
+  return suggestion.empty() ? message : message + " (did you mean " + suggestion + "?)";
+}
+
 }  // namespace nearfield::cli

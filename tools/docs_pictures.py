@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from nearfield import HilbertSlide, HilbertWindow, Neighborhood, Window, plot
+from nearfield import HilbertSlide, HilbertWindow, Neighborhood, SphereNeighborhood, Window, plot
 
 LENGTH = 24  # of the axes that are drawn as a matrix
 
@@ -45,6 +45,17 @@ def weights() -> Figure:
     return plot.attention(Neighborhood(9), features, features, (5, 10), scale=8.0)
 
 
+def sphere_weights() -> Figure:
+    """A smooth random field on the sphere, whose points attend to points that are alike."""
+    rng = np.random.default_rng(3)
+    pattern = SphereNeighborhood((37, 72), cutoff=0.8)
+    theta, phi = np.meshgrid(pattern.grid.colatitudes, 2 * np.pi * np.arange(72) / 72, indexing="ij")
+    points = np.stack([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)], -1)
+    features = np.cos(points @ rng.normal(size=(3, 12)) * 2.5 + rng.uniform(0, 6, 12))
+    features = (features / np.linalg.norm(features, axis=-1, keepdims=True))[None, :, :, None, :]
+    return plot.sphere_attention(pattern, features, features, (7, 8), scale=10.0, view=(45, 20))
+
+
 def masks() -> Figure:
     """Windows of 8 x 8 on 64 x 64 tokens, in both orders of the tokens."""
     figure = Figure(figsize=(9.6, 5.6), layout="constrained")
@@ -66,7 +77,9 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "curve": lambda: plot.curve("hilbert", (13, 18)),
     "hilbert_windows": lambda: plot.windows(HilbertWindow(4), (16, 24), [(1, 2), (6, 9), (14, 3), (11, 20)]),
     "hilbert_slide": lambda: plot.windows(HilbertSlide(25), (16, 24), [(1, 2), (6, 9), (11, 20)]),
+    "sphere": lambda: plot.sphere(SphereNeighborhood((61, 120), cutoff=0.25)),
     "masks": masks,
+    "sphere_weights": sphere_weights,
     "weights": weights,
     "blocks": lambda: plot.block_map(Neighborhood(65), 512, tile=16, step=60),
     "blocks_stride": lambda: plot.block_map(Neighborhood(64, stride=16), 512, tile=16, step=64),

@@ -254,8 +254,8 @@ NF_API nf_status nf_bias_extents(const nf_pattern* pattern, const int64_t* grid,
  * 2^31 - 1 tokens. positions[token]: the inverse. Either may be NULL. */
 NF_API nf_status nf_order_tokens(int32_t order, int32_t rank, const int64_t* grid, int64_t* tokens, int64_t* positions);
 
-/* The nlat circles of a grid on the sphere, from the north: their colatitudes in radians, and the area that one point of
- * each stands for, 2*pi/nlon times the circle's quadrature weight: 4*pi over all points. That area is what a key's
+/* The nlat circles of a grid on the sphere, from the north: their colatitudes in radians, and the area that one point
+ * of each stands for, 2*pi/nlon times the circle's quadrature weight: 4*pi over all points. That area is what a key's
  * exp(logit) is multiplied by. Either may be NULL. One latitude is a grid with legendre-gauss only. */
 NF_API nf_status nf_sphere_latitudes(const nf_sphere_grid* grid, double* colatitudes, double* area_weights);
 

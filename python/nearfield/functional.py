@@ -8,7 +8,8 @@ Shapes, heads last as in NATTEN (a heads-first tensor is a transposed view of on
     out                  (batch, *grid, heads, head_dim_v)         dtype of query
     logsumexp            (batch, *grid, heads)                     float32; float64 for float64
 
-The grid has 1 to 3 axes. dtypes: float64, float32, bfloat16, float16; sums are float32, float64 for float64.
+The grid has 1 to 3 axes. dtypes: float64, float32, bfloat16, float16; sums are float32, float64 for float64. On the sphere
+key and value, and with them key_mask and key_weights, have the grid of the pattern's keys, which may be another.
 """
 
 from __future__ import annotations
@@ -64,20 +65,22 @@ def attend(
     Parameters
     ----------
     pattern
-        Which keys a query sees, e.g. ``Neighborhood(7)`` or ``HilbertWindow(8)``.
+        Which keys a query sees, e.g. ``Neighborhood(7)``, ``HilbertWindow(8)`` or ``SphereNeighborhood((91, 180))``.
     query, key, value
         torch.Tensor, numpy.ndarray or jax.Array, all of one kind; shapes as above. Strides are free, but channels
-        that are not adjacent in memory are copied (`explain` says so).
+        that are not adjacent in memory are copied (`explain` says so). With a pattern on the sphere they are on its grids.
     scale
         Factor of the logits; None is 1/sqrt(head_dim), 0 is allowed.
     bias
         Relative position bias (heads, 2*kernel_size-1 per axis), entry key - query + kernel_size - 1 on each axis; in
-        place of kernel_size a window's size, or what `bias_extents` says of a curve on this grid.
+        place of kernel_size a window's size, or what `bias_extents` says of a curve on this grid. Not on the sphere.
         float32 (float64 with float64) or of the query's dtype.
     key_mask
-        (batch, *grid) bool: True where the key takes part. A query that sees no key has out 0 and logsumexp -inf.
+        (batch, *grid) bool, of the keys' grid: True where the key takes part. A query that sees no key has out 0 and
+        logsumexp -inf.
     key_weights
-        (*grid) or (batch, *grid), at least 0: weight w adds log(w) to the logit, 0 masks. dtype as for bias.
+        (*grid) or (batch, *grid), of the keys' grid, at least 0: weight w adds log(w) to the logit, 0 masks; on the
+        sphere it multiplies the key's area. dtype as for bias.
     softcap
         c > 0: logits become c*tanh(logit/c), before bias and weights are added. 0: not.
     additional_keys, additional_values

@@ -62,13 +62,13 @@ def attend(
         Which keys a query sees, e.g. ``Neighborhood(7)`` or ``HilbertWindow(8)``.
     query, key, value
         (batch, *grid, heads, head_dim), (batch, *grid, heads_kv, head_dim) and (batch, *grid, heads_kv, head_dim_v),
-        with a grid of 1 to 3 axes; heads_kv divides heads. float32, bfloat16, float16, or float64 where JAX has it
+        with a grid of 1 to 3 axes, on the sphere one for query and one for keys; heads_kv divides heads. float32, bfloat16, float16, or float64 where JAX has it
         enabled.
     scale
         Factor of the logits, no traced value; None is 1/sqrt(head_dim), 0 is allowed.
     bias
         Relative position bias (heads, 2*kernel_size-1 per axis), entry key - query + kernel_size - 1 on each axis; in
-        place of kernel_size a window's size, or what `bias_extents` says of a curve on this grid.
+        place of kernel_size a window's size, or what `bias_extents` says of a curve on this grid. Not on the sphere.
         float32 (float64 with float64) or of the query's dtype.
     key_mask
         (batch, *grid) bool: True where the key takes part. A query that sees no key has out 0 and logsumexp -inf.

@@ -53,7 +53,7 @@ TEST(BenchCheck, PassesTheReference) {
 TEST(BenchCheck, NamesAWrongElement) {
   for (nf_dtype dtype : kDTypes) {
     BenchProblem problem = solved(dtype, Direction::forward);
-    add(problem.out, problem.row(1, 4 * 12 + 11, 2) * 8 + 7, 0.1);  // the last corner
+    add(problem.out, problem.row(problem.out, 1, 4 * 12 + 11, 2) * 8 + 7, 0.1);  // the last corner
     const std::string failure = check_output(problem).failure;
     EXPECT_NE(failure.find("out at batch 1, head 2, query (4, 11), channel 7 is "), std::string::npos) << failure;
   }
@@ -61,14 +61,14 @@ TEST(BenchCheck, NamesAWrongElement) {
 
 TEST(BenchCheck, NamesAWrongLogsumexp) {
   BenchProblem problem = solved(NF_FLOAT32, Direction::forward);
-  add(problem.logsumexp, problem.row(0, 13, 1), 0.01);
+  add(problem.logsumexp, problem.row(problem.logsumexp, 0, 13, 1), 0.01);
   const std::string failure = check_output(problem).failure;
   EXPECT_NE(failure.find("logsumexp at batch 0, head 1, query (1, 1), channel 0 is "), std::string::npos) << failure;
 }
 
 TEST(BenchCheck, NamesWhatWasNotWritten) {
   BenchProblem problem = solved(NF_BFLOAT16, Direction::forward);
-  add(problem.out, problem.row(1, 30, 0) * 8 + 3, std::nan(""));
+  add(problem.out, problem.row(problem.out, 1, 30, 0) * 8 + 3, std::nan(""));
   const std::string failure = check_output(problem).failure;
   EXPECT_NE(failure.find("out at batch 1, head 0, token (2, 6), channel 3 is nan: not written"), std::string::npos)
       << failure;
@@ -80,7 +80,7 @@ TEST(BenchCheck, NamesAWrongGradient) {
   for (const char* name : {"dquery", "dkey", "dvalue"}) {
     BenchProblem problem = solved(NF_FLOAT32, Direction::backward);
     Buffer& gradient = *name == 'd' && name[1] == 'q' ? problem.dquery : name[1] == 'k' ? problem.dkey : problem.dvalue;
-    add(gradient, problem.row(0, 0, 1) * 8, 0.1);
+    add(gradient, problem.row(gradient, 0, 0, 1) * 8, 0.1);
     const std::string failure = check_output(problem).failure;
     EXPECT_EQ(failure.find(std::string(name) + " at batch 0, head 1, "), 0u) << failure;
   }

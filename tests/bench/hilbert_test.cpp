@@ -73,8 +73,8 @@ TEST(HilbertSuite, AnEngineThatRefusesIsAFailure) {
 TEST(HilbertSuite, TheTableHas120Columns) {
   const HilbertReport report = small_report();
   ::testing::internal::CaptureStdout();
-  print_times_head(report, HilbertFormat::table);
-  for (const HilbertTimes& times : report.times) print_times(times, HilbertFormat::table);
+  print_times_head(report, SuiteFormat::table);
+  for (const HilbertTimes& times : report.times) print_times(times, SuiteFormat::table);
   std::istringstream lines(::testing::internal::GetCapturedStdout());
   size_t rows = 0;
   for (std::string line; std::getline(lines, line);) {
@@ -88,10 +88,10 @@ TEST(HilbertSuite, TheTableHas120Columns) {
 TEST(HilbertSuite, MarkdownRowsHaveTheColumnsOfTheirHead) {
   const HilbertReport report = small_report();
   ::testing::internal::CaptureStdout();
-  print_blocks_head(HilbertFormat::markdown);
-  print_blocks(report.blocks[0], HilbertFormat::markdown);
-  print_times_head(report, HilbertFormat::markdown);
-  for (const HilbertTimes& times : report.times) print_times(times, HilbertFormat::markdown);
+  print_blocks_head(SuiteFormat::markdown);
+  print_blocks(report.blocks[0], SuiteFormat::markdown);
+  print_times_head(report, SuiteFormat::markdown);
+  for (const HilbertTimes& times : report.times) print_times(times, SuiteFormat::markdown);
   std::istringstream lines(::testing::internal::GetCapturedStdout());
   std::vector<int64_t> columns;
   for (std::string line; std::getline(lines, line);)

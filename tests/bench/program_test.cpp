@@ -133,8 +133,10 @@ TEST(BenchProgram, BackwardRunsOrSaysWhyNot) {
 
 TEST(BenchProgram, RunsAProblemOfOnesOwn) {
   const std::string times = " --json --seconds 0 --repetitions 1";
-  for (const char* pattern : {"-k 5", "--pattern window --size 4,8", "--pattern hilbert-slide --size 25",
-                              "--pattern hilbert-window --size 16 --engine block_sparse"}) {
+  for (const char* pattern :
+       {"-k 5", "--pattern window --size 4,8", "--pattern hilbert-slide --size 25",
+        "--pattern hilbert-window --size 16 --engine block_sparse",
+        "--pattern sphere --key-grid 9,12 --latitudes lobatto", "--pattern sphere-global --direction backward"}) {
     const Finished bench = run(std::string("bench --shape 2,16,24,2,16 ") + pattern + times);
     ASSERT_EQ(bench.status, 0) << bench.output;
     const auto result = nlohmann::json::parse(bench.output)["results"][0];
@@ -154,7 +156,7 @@ TEST(BenchProgram, RefusesHalfAProblem) {
   expect_refusal("--shape 1,8,8,1,8 -k 5 --case hdit", "shape=1,8,8,1,8: must not come with --case");
   expect_refusal("--shape 1,0,8,1,8 -k 5", "shape[1]=0: must be at least 1");
   expect_refusal("--shape 1,8,8,1,8 -k 5 --stride 6", "stride[0]=6: must be at most kernel_size[0]=5");
-  expect_refusal("--suite morton", "suite=morton: must be hilbert");
+  expect_refusal("--suite morton", "suite=morton: must be hilbert or sphere");
   expect_refusal("--suite hilbert --case hdit", "case: must not come with --suite hilbert");
   expect_refusal("--suite hilbert --engine cpu", "engine: must not come with --suite hilbert");
   expect_refusal("--suite hilbert --threads 1,2", "threads=1,2: must be one number with --suite hilbert");
@@ -167,6 +169,21 @@ TEST(BenchProgram, TheHilbertSuiteEndsWithItsGoal) {
   ASSERT_EQ(bench.status, 0) << bench.output;
   EXPECT_NE(bench.output.find("    96x96   16       83.3%     97.2%"), std::string::npos) << bench.output;
   EXPECT_TRUE(std::regex_search(last_line(bench.output), std::regex("^Goal: 96x96 .*x is wanted: (pass|miss)$")))
+      << bench.output;
+}
+
+TEST(BenchProgram, TheSphereSuiteHas120Columns) {
+  const Finished bench = run("bench --suite sphere --seconds 0 --repetitions 1");
+  ASSERT_EQ(bench.status, 0) << bench.output;
+  std::istringstream lines(bench.output);
+  size_t rows = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("sphere-") && !line.starts_with("case ")) continue;
+    ++rows;
+    EXPECT_EQ(line.size(), 120u) << line;
+  }
+  EXPECT_EQ(rows, 7u) << bench.output;
+  EXPECT_TRUE(std::regex_search(last_line(bench.output), std::regex("^  sphere-up +.*MiB \\(.*MiB\\)$")))
       << bench.output;
 }
 

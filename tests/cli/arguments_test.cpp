@@ -65,13 +65,18 @@ TEST(Arguments, Names) {
   for (const nf_boundary boundary : {NF_CLAMP, NF_WRAP, NF_CUT}) EXPECT_EQ(parse_boundary(name_of(boundary)), boundary);
 }
 
+Grids of_rank(size_t rank) {
+  const std::vector<int64_t> grid(rank, 8);
+  return {grid, grid};
+}
+
 TEST(Arguments, Pattern) {
   PatternArguments arguments;
   arguments.kernel_size = "5,7,7";
   arguments.dilation = "1,2,2";
   arguments.causal = "true,no,0";
   arguments.boundary = "cut,clamp,wrap";
-  const auto pattern = std::get<nf_neighborhood>(arguments.resolve(3));
+  const auto pattern = std::get<nf_neighborhood>(arguments.resolve(of_rank(3)));
   EXPECT_EQ(pattern.pattern.rank, 3);
   EXPECT_EQ(pattern.kernel_size[0], 5);
   EXPECT_EQ(pattern.kernel_size[2], 7);
@@ -81,10 +86,10 @@ TEST(Arguments, Pattern) {
   EXPECT_EQ(pattern.is_causal[2], 0);
   EXPECT_EQ(pattern.boundary[0], NF_CUT);
   EXPECT_EQ(pattern.boundary[2], NF_WRAP);
-  EXPECT_EQ(usage_error([&] { arguments.resolve(2); }),
+  EXPECT_EQ(usage_error([&] { arguments.resolve(of_rank(2)); }),
             "kernel_size: has 3 values: must have 1, or one for each of the 2 axes");
   arguments.causal = "true,maybe,0";
-  EXPECT_EQ(usage_error([&] { arguments.resolve(3); }), "is_causal[1]=maybe: must be true or false");
+  EXPECT_EQ(usage_error([&] { arguments.resolve(of_rank(3)); }), "is_causal[1]=maybe: must be true or false");
 }
 
 TEST(Arguments, Engine) {

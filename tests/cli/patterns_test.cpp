@@ -72,7 +72,7 @@ TEST(PatternOptions, BecomeThePublicStructs) {
   window.pattern = "window";
   window.size = "4";
   window.shift = "1,2";
-  const auto windows = std::get<nf_window>(window.resolve(2));
+  const auto windows = std::get<nf_window>(window.resolve({{8, 8}, {8, 8}}));
   EXPECT_EQ(windows.size[1], 4);
   EXPECT_EQ(windows.shift[1], 2);
 
@@ -83,7 +83,7 @@ TEST(PatternOptions, BecomeThePublicStructs) {
   slide.stride = "3";
   slide.dilation = "2";
   slide.causal = "yes";
-  const auto curve = std::get<nf_curve>(slide.resolve(3));
+  const auto curve = std::get<nf_curve>(slide.resolve({{4, 4, 4}, {4, 4, 4}}));
   EXPECT_EQ(curve.pattern.rank, 3);
   EXPECT_EQ(curve.order, NF_ROW_MAJOR);
   EXPECT_EQ(curve.form, NF_CURVE_SLIDE);

@@ -20,7 +20,7 @@ HEADERS = "".join((INCLUDE / "nearfield" / name).read_text() for name in ("nearf
 HEADER = re.sub(r"/\*.*?\*/", "", HEADERS, flags=re.DOTALL)
 
 # What has no counterpart in Python.
-NOT_IN_PYTHON = {"nf_ragged", "nf_sphere", "nf_sphere_grid", "nf_block", "nf_block_counts"}
+NOT_IN_PYTHON = {"nf_ragged", "nf_block", "nf_block_counts"}
 
 
 def structs():
@@ -104,6 +104,8 @@ def test_every_struct_of_the_header_is_compared():
         "nf_neighborhood",
         "nf_window",
         "nf_curve",
+        "nf_sphere",
+        "nf_sphere_grid",
         "nf_modifiers",
         "nf_options",
         "nf_gradients",
@@ -203,6 +205,32 @@ def test_curves(compiled, pattern):
     }
 
 
+@pytest.mark.parametrize("is_global", [False, True])
+def test_spheres(compiled, is_global):
+    grids = nf.SphereGrid(5, 8, "lobatto"), nf.SphereGrid(9, 16, "equiangular-trapezoidal")
+    settings = {} if is_global else {"cutoff": 2.5, "tolerance": 0.125}
+    words = (nf.SphereGlobal if is_global else nf.SphereNeighborhood)(*grids, **settings).words(2)
+    memory = of(f"{len(words)}q", *words)
+    found = read(compiled, "nf_sphere", memory)
+    head, expected = head_of(compiled, "nf_sphere", read(compiled, "nf_pattern", found.pop("pattern")))
+    assert head == expected and head["rank"] == 2 and head["struct_size"] == len(memory)
+    constants = compiled["constants"]
+    for side, grid in zip(("query", "key"), grids, strict=True):
+        kind = constants[f"NF_{grid.latitudes.upper().replace('-', '_')}"]
+        assert read(compiled, "nf_sphere_grid", found.pop(side)) == {
+            "latitudes": of("i", kind),
+            "reserved": of("i", 0),
+            "nlat": of("q", grid.nlat),
+            "nlon": of("q", grid.nlon),
+        }
+    assert found == {
+        "cutoff": of("d", settings.get("cutoff", 0.0)),
+        "tolerance": of("d", settings.get("tolerance", 0.0)),
+        "has_cutoff": of("i", not is_global),
+        "is_global": of("i", is_global),
+    }
+
+
 def test_calls(compiled):
     tensors, packed, memory, start = packed_call()
     size = {name: each[""] for name, each in compiled["structs"].items()}
@@ -276,6 +304,7 @@ def test_constants(compiled):
     assert {name: constants[f"NF_{name.upper()}"] for name in patterns.ORDERS} == {
         name: number for number, name in enumerate(patterns.ORDERS, 1)
     }
+    assert [constants[f"NF_{name.upper().replace('-', '_')}"] for name in patterns.LATITUDES] == [0, 1, 2, 3]
     assert {name: constants[f"NF_CURVE_{name.upper()}"] for name in patterns.FORMS} == patterns.FORMS
     assert {name: constants[f"NF_{name.upper()}"] for name in patterns.KINDS} == patterns.KINDS
     assert [_options.name_of("nf_order_name", i) for i in range(1, 5)] == list(patterns.ORDERS)

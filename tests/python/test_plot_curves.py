@@ -106,8 +106,8 @@ def test_windows_give_each_query_its_colour(pattern: nf.Pattern) -> None:
     keys = [nf.geometry.windows(pattern, grid, 7 * y + x, 1).keys[0] for y, x in queries]
 
     def expected(token: int) -> str:
-        seen = [colour for each, colour in zip(keys, _windows._COLOURS, strict=False) if token in each]
-        return _canvas.OTHER if not seen else seen[0] if len(seen) == 1 else _windows._SEVERAL
+        seen = [colour for each, colour in zip(keys, _windows.COLOURS, strict=False) if token in each]
+        return _canvas.OTHER if not seen else seen[0] if len(seen) == 1 else _windows.SEVERAL
 
     check_colours(figure, grid, expected, queries)
     texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
@@ -118,7 +118,7 @@ def check_colours(figure: Figure, grid: tuple[int, int], expected, queries) -> N
     """Each cell, at a point that no line and no dot is on, has the colour that is expected of its token."""
     image = pixels(figure)
     figure.dpi = 200
-    known = {*_windows._COLOURS, _windows._SEVERAL, _canvas.SEEN, _canvas.OTHER}
+    known = {*_windows.COLOURS, _windows.SEVERAL, _canvas.SEEN, _canvas.OTHER}
     for y in range(grid[0]):
         for x in range(grid[1]):
             if (y, x) in queries:

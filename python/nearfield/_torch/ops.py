@@ -21,7 +21,7 @@ from nearfield import _abi
 from nearfield._errors import ArgumentError
 from nearfield._options import Settings
 from nearfield._torch import call as direct
-from nearfield.patterns._words import is_on_sphere, key_side_of
+from nearfield.patterns._words import is_on_sphere, key_side_of, query_side_of
 
 _MODIFIERS = (
     "Tensor? additional_keys, Tensor? additional_values, Tensor? key_mask, Tensor? key_weights, Tensor? bias, "
@@ -107,17 +107,24 @@ for _name in ("attention", "attention_backward"):
 # ---- shapes --------------------------------------------------------------------------------------------------------
 
 
-def _check_ranks(query: Tensor, key: Tensor, value: Tensor) -> None:
+def _check_shapes(query: Tensor, key: Tensor, value: Tensor, pattern: Sequence[int]) -> None:
     for name, tensor in (("query", query), ("key", key), ("value", value)):
         if tensor.dim() != query.dim() or not 4 <= tensor.dim() <= 6:
             raise ArgumentError(
                 f"{name}: shape {tuple(tensor.shape)}: must be (batch, *grid, heads, channels), with 1 to 3 axes"
             )
+    if not is_on_sphere(pattern):
+        return
+    own, keys = query_side_of(pattern)[1:], key_side_of(pattern)[1:]
+    for name, tensor, (nlat, nlon) in (("query", query, own), ("key", key, keys), ("value", value, keys)):
+        if tensor.shape[1] != nlat or tensor.shape[2] != nlon:
+            found = "x".join(map(str, tensor.shape[1:-2]))
+            raise ArgumentError(f"{name}: has a grid of {found}: must have the pattern's {nlat}x{nlon}")
 
 
 @torch.library.register_fake("nearfield::attention", lib=_library)
 def _attention_fake(query: Tensor, key: Tensor, value: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
-    _check_ranks(query, key, value)
+    _check_shapes(query, key, value, split(rest)[1].pattern)
     out = direct.empty_out(direct.readable(query), value)
     return out, query.new_empty(query.shape[:-1], dtype=direct.scalar_type(query))
 

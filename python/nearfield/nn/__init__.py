@@ -1,4 +1,5 @@
-"""torch modules: local attention with its projections, and the transformer block of neighborhood attention.
+"""torch modules: local attention with its projections, on the sphere, too, and the transformer block of neighborhood
+attention.
 
 They take channels-last tensors (batch, *grid, embed_dim). Importing this module imports torch.
 """
@@ -6,6 +7,8 @@ They take channels-last tensors (batch, *grid, embed_dim). Importing this module
 from nearfield.nn.attention import NeighborhoodAttention1D, NeighborhoodAttention2D, NeighborhoodAttention3D
 from nearfield.nn.block import NeighborhoodTransformerBlock
 from nearfield.nn.local import LocalAttention
+from nearfield.nn.resample import SphereResample
+from nearfield.nn.sphere import SphereAttention
 
 __all__ = [
     "LocalAttention",
@@ -13,4 +16,6 @@ __all__ = [
     "NeighborhoodAttention2D",
     "NeighborhoodAttention3D",
     "NeighborhoodTransformerBlock",
+    "SphereAttention",
+    "SphereResample",
 ]

@@ -16,7 +16,7 @@ from nearfield._errors import ArgumentError, UnsupportedError
 from nearfield._values import flag, integer, number, shown
 from nearfield.explain import explain
 from nearfield.functional import attend
-from nearfield.patterns import Neighborhood, Pattern
+from nearfield.patterns import Neighborhood, Pattern, SpherePattern
 
 _NORMS: dict[str, type[nn.Module]] = {"layer": nn.LayerNorm, "rms": nn.RMSNorm}
 
@@ -48,19 +48,27 @@ class ProjectedAttention(nn.Module):
     ) -> None:
         """The submodules. table: entries of the relative position bias on each axis; None: no bias. made: device and
         dtype."""
-        width = (self.num_heads + 2 * self.num_heads_kv) * self.head_dim
-        self.qkv = nn.Linear(self.embed_dim, width, bias=flag("qkv_bias", qkv_bias), **made)
+        self._make_projections(flag("qkv_bias", qkv_bias), made)
         rpb = None if table is None else nn.Parameter(torch.empty(self.num_heads, *table, **made))
         self.register_parameter("rpb", rpb)
         self.q_norm = _norm(qk_norm, self.head_dim, made)
         self.k_norm = _norm(qk_norm, self.head_dim, made)
-        self.proj = nn.Linear(self.embed_dim, self.embed_dim, **made)
+        self.proj = nn.Linear(self.embed_dim, self._out_dim(), **made)
         self.proj_drop = nn.Dropout(check_probability("proj_drop", proj_drop))
         self._reset_bias()
 
+    def _make_projections(self, bias: bool, made: dict[str, Any]) -> None:
+        """To query, key and value."""
+        width = (self.num_heads + 2 * self.num_heads_kv) * self.head_dim
+        self.qkv = nn.Linear(self.embed_dim, width, bias=bias, **made)
+
+    def _out_dim(self) -> int:
+        """Channels of the output."""
+        return self.embed_dim
+
     def reset_parameters(self) -> None:
         """Draw all parameters anew, as the constructor does."""
-        for each in (self.qkv, self.q_norm, self.k_norm, self.proj):
+        for each in self.children():
             if isinstance(each, (nn.Linear, *_NORMS.values())):
                 each.reset_parameters()  # type: ignore[operator]
         self._reset_bias()
@@ -114,6 +122,8 @@ class ProjectedAttention(nn.Module):
 
 def smallest_grid(pattern: Pattern, rank: int) -> tuple[int, ...]:
     """A grid of `rank` axes that the pattern fits whatever grids it is made for."""
+    if isinstance(pattern, SpherePattern):
+        return (pattern.grid.nlat, pattern.grid.nlon)
     if not isinstance(pattern, Neighborhood):
         return (1,) * rank
     axes = pattern.axes(rank)

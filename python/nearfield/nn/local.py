@@ -9,7 +9,7 @@ from nearfield._errors import ArgumentError
 from nearfield._values import flag
 from nearfield.grids import bias_extents, grid_lengths
 from nearfield.nn._projected import ProjectedAttention, check_input, smallest_grid
-from nearfield.patterns import Ints, Pattern, check_pattern
+from nearfield.patterns import Ints, Pattern, SpherePattern, check_pattern
 from nearfield.patterns._words import order_of
 
 
@@ -95,6 +95,10 @@ class LocalAttention(ProjectedAttention):
     ) -> None:
         super().__init__(embed_dim, num_heads, num_heads_kv, qk_scale, attn_drop)
         check_pattern(pattern)
+        if isinstance(pattern, SpherePattern) and pattern.key_grid != pattern.grid:
+            raise ArgumentError(
+                f"pattern.key_grid={pattern.key_grid!r}: must be the pattern's grid; nn.SphereAttention takes another"
+            )
         self.pattern = pattern
         self.grid = None if grid is None else grid_lengths(grid)
         self.rank = pattern.rank() if self.grid is None else len(self.grid)

@@ -18,7 +18,8 @@ Names = str | Sequence[str]
 
 
 class Pattern(ABC):
-    """Which keys a query sees: :class:`Neighborhood`, :class:`Slide`, :class:`Window`, or one along a curve.
+    """Which keys a query sees: :class:`Neighborhood`, :class:`Slide`, :class:`Window`, or one along a curve or on the
+    sphere.
 
     Patterns are immutable and compare, hash, pickle and copy by value.
     """

@@ -70,7 +70,7 @@ class SphereGrid:
     >>> grid = SphereGrid(5, 8)
     >>> grid.colatitudes.round(2).tolist()
     [0.0, 0.79, 1.57, 2.36, 3.14]
-    >>> round(8 * grid.area_weights.sum(), 6)  # 4 pi
+    >>> round(float(8 * grid.area_weights.sum()), 6)  # 4 pi
     12.566371
     """
 
@@ -130,13 +130,16 @@ def _latitudes(name: object) -> str:
     raise ArgumentError(f"latitudes={shown(name)}: must be one of {', '.join(map(repr, known))}{hint}")
 
 
-def _grid(name: str, value: object) -> SphereGrid:
+def as_grid(name: str, value: object) -> SphereGrid:
     """The argument as a SphereGrid: it is one, or two numbers."""
     if isinstance(value, SphereGrid):
         return value
     if is_sequence(value) and len(value) == 2:  # type: ignore[arg-type]
         nlat, nlon = (integer(f"{name}[{i}]", each) for i, each in enumerate(value))  # type: ignore[arg-type, var-annotated]
-        return SphereGrid(nlat, nlon)
+        try:
+            return SphereGrid(nlat, nlon)
+        except ArgumentError as error:
+            raise ArgumentError(f"{name}.{error}") from None
     raise TypeError(f"{name}={shown(value)}: must be a SphereGrid or (nlat, nlon)")
 
 
@@ -157,8 +160,8 @@ class SpherePattern(Pattern):
         return 2
 
     def _set_grids(self, grid: object, key_grid: object) -> None:
-        own = _grid("grid", grid)
-        keys = own if key_grid is None else _grid("key_grid", key_grid)
+        own = as_grid("grid", grid)
+        keys = own if key_grid is None else as_grid("key_grid", key_grid)
         if keys.nlat < 2:
             name = "grid" if key_grid is None else "key_grid"
             raise ArgumentError(f"{name}.nlat={keys.nlat}: must be at least 2 where keys are on it")
@@ -193,7 +196,8 @@ class SphereNeighborhood(SpherePattern):
         The distance in radians, above 0; pi or more is the whole sphere. None: one step of latitude of the coarser grid,
         pi/(key_grid.nlat-1) where queries have more longitudes than keys, else pi/(grid.nlat-1).
     tolerance
-        Keys are seen up to (1 + tolerance)*cutoff: grids have many at exactly the cutoff, and rounding must not decide.
+        0.001 unless given, at least 0. Keys are seen up to (1 + tolerance)*cutoff: grids have many at exactly the cutoff,
+        and rounding must not decide about them.
 
     Attributes
     ----------
@@ -235,7 +239,9 @@ class SphereNeighborhood(SpherePattern):
         distance = None if cutoff is None else number("cutoff", cutoff)
         more = number("tolerance", tolerance)
         if distance is None and self.grid.nlat < 2:
-            raise ArgumentError(f"cutoff=None: must be given where grid.nlat={self.grid.nlat}, which has no step")
+            raise ArgumentError(
+                f"cutoff=None: must be given where grid.nlat={self.grid.nlat}, which has no step of latitude"
+            )
         if distance is not None and not distance > 0:
             raise ArgumentError(f"cutoff={distance}: must be above 0")
         if not more >= 0:

@@ -105,6 +105,12 @@ def is_on_sphere(words: Sequence[int]) -> bool:
     return _kind(words) == KINDS["sphere"]
 
 
+def query_side_of(words: Sequence[int]) -> tuple[int, int, int]:
+    """The queries' nf_sphere_grid, of an nf_sphere."""
+    latitudes, nlat, nlon = words[2:5]
+    return latitudes, nlat, nlon
+
+
 def key_side_of(words: Sequence[int]) -> tuple[int, int, int]:
     """The keys' nf_sphere_grid, of an nf_sphere."""
     latitudes, nlat, nlon = words[5:8]

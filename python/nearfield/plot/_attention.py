@@ -14,9 +14,9 @@ from nearfield._values import integer
 from nearfield.explain import explain
 from nearfield.functional import grid_rank
 from nearfield.geometry import windows
-from nearfield.patterns import Ints, Pattern
+from nearfield.patterns import Ints, Pattern, SpherePattern
 from nearfield.plot import _canvas
-from nearfield.plot._window import token_name
+from nearfield.plot._window import refuse_key_grid, token_name
 
 Array = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ def attention_weights(
     Returns
     -------
     weights, additional
-        (*grid), NaN where the query does not look, and (M,), the weights of `additional_keys`. What is not NaN sums
+        (*grid), of the keys, NaN where the query does not look, and (M,), the weights of `additional_keys`. What is not NaN sums
         up to 1, or to 0 where every key is masked.
 
     Raises
@@ -89,12 +89,14 @@ def attention_weights(
         ]
     if key_mask is not None:
         factors *= _float64(key_mask[batch]).reshape(-1)[keys]
+    if isinstance(pattern, SpherePattern):
+        factors *= pattern.key_grid.area_weights[keys // pattern.key_grid.nlon]
     more: NDArray[np.float64] = np.zeros(0)
     if additional_keys is not None:
         more = _capped(scale * (_float64(additional_keys[batch][..., kv_head, :]) @ q), softcap)
 
     chances = _softmax(np.concatenate((logits, more)), np.concatenate((factors, np.ones(len(more)))))
-    weights = np.full(grid, np.nan)
+    weights = np.full(tuple(key.shape[1 : 1 + len(grid)]), np.nan)
     weights.reshape(-1)[keys] = chances[: len(keys)]
     return weights, chances[len(keys) :]
 
@@ -139,12 +141,13 @@ def attention(
     >>> x = numpy.random.default_rng(0).normal(size=(1, 8, 8, 2, 4))
     >>> figure = nearfield.plot.attention(nearfield.Neighborhood(5), x, x, (1, 6), head=1)
     """
+    refuse_key_grid(pattern, "sphere_attention")
     weights, more = attention_weights(pattern, query, key, query_index, batch=batch, head=head, **modifiers)
     token = _canvas.coordinates("query_index", query_index, weights.shape)
     seen = ~np.isnan(weights)
     sheet = _canvas.Sheet(axes, weights.shape, seen, 2.0 if weights.ndim == 1 else 1.0)
     sheet.cells(np.ones(weights.shape, bool), _canvas.OTHER)
-    shown = sheet.values(weights, cmap="viridis", vmin=0, vmax=_top(weights))
+    shown = sheet.values(weights, cmap="viridis", vmin=0, vmax=top_of(weights))
     sheet.mark(token)
     sheet.finish()
     text = f"weights of query {token_name(token)}, head {head}"
@@ -159,7 +162,7 @@ def attention(
     return sheet.figure
 
 
-def _top(weights: Array) -> float:
+def top_of(weights: Array) -> float:
     """The largest weight; 1 where there is none."""
     most = float(np.nanmax(weights, initial=0.0))
     return most if most > 0 else 1.0

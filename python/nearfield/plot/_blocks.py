@@ -18,6 +18,7 @@ from nearfield.geometry import plan_steps
 from nearfield.patterns import Ints, Pattern, check_pattern
 from nearfield.patterns._words import dilations_of, order_of
 from nearfield.plot import _canvas
+from nearfield.plot._window import refuse_key_grid
 
 _MOST_TOKENS = 1 << 14
 _MOST_CELLS = 1 << 26
@@ -77,6 +78,7 @@ def block_map(
     'waste: 1.40 in all'
     """
     check_pattern(pattern)
+    refuse_key_grid(pattern, None)
     lengths = integers("grid", grid)
     _canvas.middle(lengths)
     tokens = math.prod(lengths)

@@ -81,23 +81,22 @@ def runs(cells: NDArray[np.bool_], left: float = 0, top: float = 0) -> list[Box]
     return found
 
 
-def legend(axes: Axes, entries: Sequence[tuple[str, str]]) -> None:
+def legend(axes: Axes, entries: Sequence[tuple[str, str]], columns: int = 3, below: float = 36) -> None:
     """Colours and what they mean, below the axes' labels."""
-    legend_below(
-        axes, [Patch(facecolor=each, edgecolor="#777777", linewidth=0.5, label=text) for each, text in entries]
-    )
+    handles = [Patch(facecolor=each, edgecolor="#777777", linewidth=0.5, label=text) for each, text in entries]
+    legend_below(axes, handles, columns, below)
 
 
-def legend_below(axes: Axes, handles: Sequence[Any]) -> None:
-    """Things and their labels, three in a row, below the axes' labels."""
+def legend_below(axes: Axes, handles: Sequence[Any], columns: int = 3, below: float = 36) -> None:
+    """Things and their labels, as many in a row, so many points below the axes: below their labels."""
     figure = figure_of(axes)
-    below = axes.transAxes + ScaledTranslation(0, -36 / 72, figure.dpi_scale_trans)
+    place = axes.transAxes + ScaledTranslation(0, -below / 72, figure.dpi_scale_trans)
     axes.legend(
         handles=list(handles),
         loc="upper center",
         bbox_to_anchor=(0.5, 0),
-        bbox_transform=below,
-        ncols=min(len(handles), 3),
+        bbox_transform=place,
+        ncols=min(len(handles), columns),
         frameon=False,
     )
 

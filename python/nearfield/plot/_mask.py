@@ -17,6 +17,7 @@ from nearfield.grids import on_grid
 from nearfield.patterns import Ints, Pattern
 from nearfield.patterns._words import order_of
 from nearfield.plot import _canvas
+from nearfield.plot._window import refuse_key_grid
 
 _MOST_TOKENS = 1 << 22
 _MOST_BLOCKS = 512
@@ -73,6 +74,7 @@ def block_mask(
     'HilbertWindow(size=8) on 64 x 64 tokens\\n96.9% of the blocks of 128 x 128 are empty'
     """
     words, lengths = on_grid(pattern, grid)
+    refuse_key_grid(pattern, None)
     _canvas.middle(lengths)
     tokens = math.prod(lengths)
     if tokens > _MOST_TOKENS:

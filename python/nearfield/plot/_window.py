@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nearfield._errors import ArgumentError
 from nearfield._values import integers
 from nearfield.geometry import windows
-from nearfield.patterns import Ints, Pattern
+from nearfield.patterns import Ints, Pattern, SpherePattern
 from nearfield.plot import _canvas
 
 _MOST_TOKENS = 1 << 22
@@ -55,6 +55,7 @@ def window(
     >>> figure.axes[0].get_title()
     'Neighborhood(kernel_size=5, dilation=2)\\nquery (2, 7) sees 25 of 384 keys'
     """
+    refuse_key_grid(pattern)
     lengths = integers("grid", grid)
     center = _canvas.middle(lengths)
     if math.prod(lengths) > _MOST_TOKENS:
@@ -75,6 +76,13 @@ def window(
     entries = [(_canvas.QUERY, "query"), (_canvas.SEEN, "keys that it sees"), (_canvas.OTHER, "other tokens")]
     _canvas.legend(sheet.axes, entries)
     return sheet.figure
+
+
+def refuse_key_grid(pattern: Pattern, other: str | None = "sphere") -> None:
+    """Raise if keys have a grid of their own, where queries and keys are drawn on one; `other` is what draws two."""
+    if isinstance(pattern, SpherePattern) and pattern.key_grid != pattern.grid:
+        hint = f"; plot.{other} draws others" if other else ""
+        raise ArgumentError(f"pattern.key_grid={pattern.key_grid!r}: must be the pattern's grid to be drawn{hint}")
 
 
 def seen_by(pattern: Pattern, grid: tuple[int, ...], token: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -16,11 +16,11 @@ from nearfield.patterns import Ints, Pattern
 from nearfield.patterns._words import order_of
 from nearfield.plot import _canvas
 from nearfield.plot._curve import draw_walk
-from nearfield.plot._window import seen_by, token_name
+from nearfield.plot._window import refuse_key_grid, seen_by, token_name
 
 # Okabe and Ito's colours but for that of the queries.
-_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7", "#0072B2")
-_SEVERAL = "#777777"
+COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7", "#0072B2")
+SEVERAL = "#777777"
 _WALK = "#222222"
 _MOST_TOKENS = 1 << 22
 _MOST_WALK = 48  # cells on an axis up to which the curve is drawn
@@ -64,21 +64,22 @@ def windows(
     ['(1, 2) sees 16 keys', '(6, 9) sees 16 keys']
     """
     words, lengths = on_grid(pattern, grid)
+    refuse_key_grid(pattern)
     _canvas.middle(lengths)
     if math.prod(lengths) > _MOST_TOKENS:
         raise ArgumentError(f"grid={grid!r}: must have at most {_MOST_TOKENS} tokens to be drawn")
     if not is_sequence(queries):
         raise TypeError(f"queries={shown(queries)}: must be a sequence of coordinates")
-    if not 1 <= len(queries) <= len(_COLOURS):
-        raise ArgumentError(f"queries={shown(queries)}: must be 1 to {len(_COLOURS)} queries")
+    if not 1 <= len(queries) <= len(COLOURS):
+        raise ArgumentError(f"queries={shown(queries)}: must be 1 to {len(COLOURS)} queries")
     tokens = [_canvas.coordinates(f"queries[{i}]", each, lengths) for i, each in enumerate(queries)]
     seen = np.stack([seen_by(pattern, lengths, token) for token in tokens])
     often = seen.sum(axis=0)
     sheet = _canvas.Sheet(axes, lengths, often > 0, 1.6)
     sheet.cells(np.ones(lengths, bool), _canvas.OTHER)
-    for each, colour in zip(seen, _COLOURS, strict=False):
+    for each, colour in zip(seen, COLOURS, strict=False):
         sheet.cells(each & (often == 1), colour)
-    sheet.cells(often > 1, _SEVERAL)
+    sheet.cells(often > 1, SEVERAL)
     kind = order_of(words)
     if kind is not None and len(lengths) == 2 and max(lengths) <= _MOST_WALK:
         draw_walk(sheet.axes, kind, lengths, _WALK)
@@ -88,9 +89,9 @@ def windows(
     sheet.axes.set_title(repr(pattern) if title is None else title, fontsize="medium")
     entries = [
         (colour, f"{token_name(token)} sees {int(each.sum())} keys")
-        for token, each, colour in zip(tokens, seen, _COLOURS, strict=False)
+        for token, each, colour in zip(tokens, seen, COLOURS, strict=False)
     ]
     if (often > 1).any():
-        entries.append((_SEVERAL, "seen by several"))
+        entries.append((SEVERAL, "seen by several"))
     _canvas.legend(sheet.axes, entries)
     return sheet.figure

@@ -1,0 +1,104 @@
+#include "bench_suites.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "bench_hilbert.h"
+#include "bench_machine.h"
+#include "bench_sphere.h"
+#include "commands.h"
+#include "progress.h"
+
+namespace nearfield::cli {
+namespace {
+
+bool run_hilbert_suite(const SuiteSettings& settings) {
+  const SuiteFormat format = settings.format;
+  const bool quiet = format == SuiteFormat::json;
+  HilbertReport report;
+  Peaks peaks(settings.dtype);
+  report.machine = describe_machine(settings.options.isa, peaks);
+  report.dtype = settings.dtype;
+  report.threads = settings.options.num_threads;
+  const std::vector<HilbertSize> timed = timed_sizes(settings.full);
+  Progress progress(static_cast<int64_t>(counted_sizes().size() + std::size(kLocalKinds) * timed.size()));
+  int64_t done = 0;
+  const auto show = [&](const char* what, const HilbertSize& size) {
+    progress.show(done++, fmt::format("{} {}x{}, k = {}", what, size.side, size.side, size.width));
+  };
+  if (!quiet) print_machine(report.machine);
+  if (!quiet) print_blocks_head(format);
+  for (const HilbertSize& size : counted_sizes()) {
+    show("blocks", size);
+    report.blocks.push_back(count_empty_blocks(size));
+    progress.clear();
+    if (!quiet) print_blocks(report.blocks.back(), format);
+  }
+  if (!quiet) print_times_head(report, format);
+  for (const LocalKind kind : kLocalKinds)
+    for (const HilbertSize& size : timed) {
+      show(std::string(name_of(kind)).c_str(), size);
+      report.times.push_back(
+          time_hilbert(kind, size, settings.dtype, settings.options, settings.budget, report.machine.peak_gflops));
+      progress.clear();
+      if (!quiet) print_times(report.times.back(), format);
+    }
+  quiet ? fmt::print("{}\n", to_json(report)) : print_goal(report.times);
+  return std::all_of(report.times.begin(), report.times.end(), [](const auto& t) { return t.failure.empty(); });
+}
+
+bool run_sphere_suite(const SuiteSettings& settings) {
+  const SuiteFormat format = settings.format;
+  const bool quiet = format == SuiteFormat::json;
+  SphereReport report;
+  Peaks peaks(settings.dtype);
+  report.machine = describe_machine(settings.options.isa, peaks);
+  report.dtype = settings.dtype;
+  report.threads = settings.options.num_threads;
+  const std::vector<SphereSubject> subjects = sphere_subjects(settings.full);
+  Progress progress(3 * static_cast<int64_t>(subjects.size()));
+  int64_t done = 0;
+  if (!quiet) print_machine(report.machine);
+  // First, while this process is small: those that are measured begin as copies of it.
+  for (const SphereSubject& subject : subjects) {
+    progress.show(done++, subject.on_sphere.name + ", memory");
+    report.memory.push_back(measure_memory(subject.on_sphere, settings.dtype, settings.options));
+  }
+  progress.clear();
+  if (!quiet) print_sphere_head(report, format);
+  for (const SphereSubject& subject : subjects)
+    for (const Direction direction : {Direction::forward, Direction::backward}) {
+      progress.show(done++, fmt::format("{}, {}", subject.on_sphere.name, name_of(direction)));
+      report.times.push_back(time_sphere(subject, settings.dtype, direction, settings.options, settings.budget,
+                                         report.machine.peak_gflops));
+      progress.clear();
+      if (!quiet) print_sphere_times(report.times.back(), format);
+    }
+  quiet ? fmt::print("{}\n", to_json(report)) : print_sphere_memory(report);
+  const auto succeeded = [](const auto& each) { return each.failure.empty(); };
+  return std::all_of(report.times.begin(), report.times.end(), succeeded) &&
+         std::all_of(report.memory.begin(), report.memory.end(), succeeded);
+}
+
+struct Suite {
+  const char* name;
+  bool (*run)(const SuiteSettings&);
+};
+constexpr Suite kSuites[] = {{"hilbert", run_hilbert_suite}, {"sphere", run_sphere_suite}};
+
+}  // namespace
+
+std::vector<std::string> suite_names() {
+  std::vector<std::string> names;
+  for (const Suite& suite : kSuites) names.emplace_back(suite.name);
+  return names;
+}
+
+bool run_named_suite(std::string_view name, const SuiteSettings& settings) {
+  for (const Suite& suite : kSuites)
+    if (name == suite.name) return suite.run(settings);
+  throw Failure(fmt::format("suite={}: there is none", name));
+}
+
+}  // namespace nearfield::cli

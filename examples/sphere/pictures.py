@@ -86,7 +86,7 @@ def forecast_maps(
     for row, each in enumerate(forecasts.values(), 1):
         title = f"its error: root mean square {factor * root_mean_square(each - truth, latitudes):.3g}"
         differences = draw(axes[row, 1], title, factor * (each - truth), latitudes, worst)
-    bar = {"location": "bottom", "shrink": 0.7, "aspect": 35, "ticks": MaxNLocator(7)}
+    bar = {"location": "bottom", "shrink": 0.7, "aspect": 35, "ticks": MaxNLocator(5)}
     from_mean = ", from its mean" if middle else ""
     figure.colorbar(fields, ax=axes[:, 0], label=f"{channel}{from_mean}, {unit}", **bar)
     figure.colorbar(differences, ax=axes[:, 1], label=f"error, {unit}", **bar)

@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 export CTEST_PARALLEL_LEVEL := $(JOBS)
 
-.PHONY: help build demo train-demo hilbert-demo test test-python test-long bench docs lint format asan tsan clean
+.PHONY: help build demo train-demo hilbert-demo sphere-demo test test-python test-long bench docs lint format asan tsan clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -35,6 +35,12 @@ hilbert-demo: ## train transformers along the Hilbert curve and their row-major 
 	@$(call configure,release,-DNEARFIELD_BUILD_TESTS=OFF)
 	@cmake --build --preset release --target libnearfield.so
 	@examples/hilbert/demo.sh
+
+sphere-demo: ## learn to forecast shallow water on the sphere, and on the plane; pictures in demo-output/sphere/
+	@tools/setup.sh demo
+	@$(call configure,release,-DNEARFIELD_BUILD_TESTS=OFF)
+	@cmake --build --preset release --target libnearfield.so
+	@examples/sphere/demo.sh
 
 test: ## build everything and run every test: about ten minutes on two cores
 	@tools/setup.sh test python

@@ -147,13 +147,14 @@ int64_t share_latitudes(const Problem& problem, CpuKernel wanted, CpuChoice& cho
   const int64_t tile_lanes = choice.executed.executed_pairs / std::max<int64_t>(1, choice.executed.visited_keys);
   choice.executed = {};
   choice.predicted_seconds = 0;
+  int64_t most = 0;
   for (const CpuPart& part : parts) {
     const bool is_band = part.kernel == CpuKernel::band;
     const TileShape& shape = part.plan->shape();
     PlanStatistics its = arc_statistics(*problem.pattern.sphere, shape.near[1], shape.far[1], part.first, part.end);
     its.executed_pairs = is_band ? its.useful_pairs : its.visited_keys * tile_lanes;
     if (is_band) {  // windows are exact
-      choice.tile = shape;
+      if (part.end - part.first > most) choice.tile = shape, most = part.end - part.first;
       its.full_steps += its.masked_steps;
       its.masked_steps = its.masked_keys = 0;
     }

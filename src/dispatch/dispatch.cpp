@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <variant>
@@ -119,7 +120,9 @@ void explain_cpu(const Problem& given, const Request& request, const GradientsWa
   explanation.isa = static_cast<int32_t>(choice.isa);
   explanation.kernel = static_cast<int32_t>(choice.kernel);
   set_tile(explanation, choice.tile);
-  for (const CpuPart& part : choice.parts) explanation.plan_memory += part.plan->bytes();
+  std::set<const Plan*> plans;  // parts may share one
+  for (const CpuPart& part : choice.parts)
+    if (plans.insert(part.plan.get()).second) explanation.plan_memory += part.plan->bytes();
   if (problem.pattern.sphere) explanation.plan_memory += problem.pattern.sphere->bytes();
   set_statistics(explanation, problem.shape, choice.executed);
   explanation.predicted_seconds = choice.predicted_seconds;

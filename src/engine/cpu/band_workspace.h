@@ -46,7 +46,7 @@ struct BandExtent {
         strip = std::max(strip, tile.size);
       }
     const int64_t score_bytes = lanes * lines() * round_up(longest, lanes) * element_size;
-    if (last > 0)
+    if (last > 0 && !pattern.has_arcs())  // there strips are long, and share their lines among their own queries
       rows = std::clamp<int64_t>(kScoresTogetherBytes / std::max<int64_t>(score_bytes, 1), 1, kMostBandTiles);
     ring[0] = seen[0];
     ring[1] = seen[1];

@@ -29,6 +29,10 @@ elif kind == "torch":
     assert torch.equal(out, torch.ones_like(x)) and abs(x.grad.sum().item() - x.numel()) < 1e-3
     layer = nf.nn.LocalAttention(16, 2, nf.HilbertWindow(2), grid=(5, 5), rel_pos_bias=True)
     assert layer(torch.ones(1, 5, 5, 16)).shape == (1, 5, 5, 16)
+    assert nf.nn.SphereAttention(16, 2, (3, 4), (5, 8))(torch.ones(1, 5, 8, 16)).shape == (1, 3, 4, 16)
+    from nearfield.compat.torch_harmonics import NeighborhoodAttentionS2
+
+    assert NeighborhoodAttentionS2(4, (5, 8), (5, 8))(torch.ones(1, 4, 5, 8)).shape == (1, 4, 5, 8)
     assert nf.nn.NeighborhoodAttention2D(16, num_heads=2, kernel_size=3)(torch.ones(1, 5, 5, 16)).shape == (1, 5, 5, 16)
 else:
     import jax

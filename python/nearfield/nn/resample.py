@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+
 import torch
 from torch import Tensor, nn
 
 from nearfield._errors import ArgumentError
 from nearfield.patterns import SphereGrid
-from nearfield.patterns._sphere import Grid, as_grid
+from nearfield.patterns._sphere import Grid, as_grid, circles_of
 
 
 class SphereResample(nn.Module):
@@ -44,22 +45,25 @@ class SphereResample(nn.Module):
     def __init__(self, grid_in: Grid, grid_out: Grid, *, device: torch.device | str | None = None) -> None:
         super().__init__()
         self.grid_in, self.grid_out = as_grid("grid_in", grid_in), as_grid("grid_out", grid_out)
-        own, wanted = self.grid_in.colatitudes, self.grid_out.colatitudes
+        own, wanted = (
+            torch.tensor(circles_of(each)[0], dtype=torch.float64, device="cpu")
+            for each in (self.grid_in, self.grid_out)
+        )
         # One circle more at each pole that the grid lacks.
         self._lacks_poles = self.grid_in.latitudes == "legendre-gauss"
         if self._lacks_poles:
-            own = np.concatenate(([0], own, [np.pi]))
-        circle = np.clip(np.searchsorted(own, wanted, side="right") - 1, 0, len(own) - 2)
-        share = np.clip((wanted - own[circle]) / (own[circle + 1] - own[circle]), 0, 1)
-        steps, part = divmod(np.arange(self.grid_out.nlon) * self.grid_in.nlon, self.grid_out.nlon)
+            own = torch.cat([own.new_zeros(1), own, own.new_full((1,), math.pi)])
+        circle = (torch.searchsorted(own, wanted, right=True) - 1).clamp(0, len(own) - 2)
+        share = ((wanted - own[circle]) / (own[circle + 1] - own[circle])).clamp(0, 1)
+        finer = torch.arange(self.grid_out.nlon, device="cpu") * self.grid_in.nlon
         tables = {
             "_circle": circle,
             "_share": share,
-            "_east": steps,
-            "_part": part / self.grid_out.nlon,
+            "_east": finer // self.grid_out.nlon,
+            "_part": (finer % self.grid_out.nlon).double() / self.grid_out.nlon,
         }
         for name, table in tables.items():
-            self.register_buffer(name, torch.from_numpy(table).to(device), persistent=False)
+            self.register_buffer(name, table.to(device), persistent=False)
 
     _circle: Tensor
     _share: Tensor

@@ -6,6 +6,7 @@ grids, for down- and up-sampling. Source: Bonev et al., "Attention on the Sphere
 
 from __future__ import annotations
 
+import ctypes
 import difflib
 import math
 from collections.abc import Sequence
@@ -97,23 +98,27 @@ class SphereGrid:
     @property
     def colatitudes(self) -> NDArray[np.float64]:
         """(nlat,) float64: each circle's angle from the north pole in radians, ascending."""
-        return _circles(self)[0].copy()
+        return _array(circles_of(self)[0])
 
     @property
     def area_weights(self) -> NDArray[np.float64]:
         """(nlat,) float64: the area that one point of each circle stands for; over all points it sums to 4 pi."""
-        return _circles(self)[1].copy()
+        return _array(circles_of(self)[1])
 
 
 @lru_cache(maxsize=64)
-def _circles(grid: SphereGrid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Colatitudes and areas, for reading only."""
+def circles_of(grid: SphereGrid) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Colatitudes and areas, without numpy: torch may be alone."""
+    colatitudes, areas = (ctypes.c_double * grid.nlat)(), (ctypes.c_double * grid.nlat)()
+    words = _words.side((grid.latitudes, grid.nlat, grid.nlon))
+    _abi.sphere_latitudes(words, ctypes.addressof(colatitudes), ctypes.addressof(areas))
+    return tuple(colatitudes), tuple(areas)
+
+
+def _array(values: Sequence[float]) -> NDArray[np.float64]:
     import numpy as np
 
-    found = np.empty(grid.nlat), np.empty(grid.nlat)
-    words = _words.side((grid.latitudes, grid.nlat, grid.nlon))
-    _abi.sphere_latitudes(words, *(each.ctypes.data for each in found))
-    return found
+    return np.array(values)
 
 
 Grid = SphereGrid | Sequence[int]

@@ -89,7 +89,7 @@ class BandBackward : BandWalk<T> {
 
   void run_queries(const Column& column, const BandBlock& block, const BandHeads& heads, int64_t kv_head, int64_t head,
                    int64_t t) {
-    BandTile<T> tiles[kMostBandTiles];
+    BandTile<T>* const tiles = tiles_;
     for (int64_t r = 0; r < block.count; ++r) {
       tiles[r] = this->tile_of(column, block, r, heads, kv_head, head, t);
       load_outputs(column, block, r, heads.batch, head, t, tiles[r]);
@@ -97,7 +97,7 @@ class BandBackward : BandWalk<T> {
     }
     if (!problem_.pattern.has_arcs()) mark_seen(t, tiles[0].queries, 0);
     std::fill_n(own_.additional_to, problem_.shape.additional, static_cast<int32_t>(tiles[0].queries));
-    this->share_upcoming(tiles, block.count);
+    this->share_upcoming(column, head, t, tiles, block.count);
     kernels_.band_gradients(tiles, block.count);
     if (wanted_.bias && modifiers_.cells != nullptr)
       this->for_each_bias(column, t, tiles[0].queries, [&](int64_t entry, int64_t row, int64_t p) {
@@ -273,6 +273,7 @@ class BandBackward : BandWalk<T> {
   const CpuPart& part_;
   SharedGradients<T>& sums_;
   BandGradientWorkspace<T> own_;
+  BandTile<T> tiles_[kMostBandTiles];
 };
 
 // The columns of one (batch, head), by colour.

@@ -25,6 +25,7 @@ class BandForward : BandWalk<T> {
   void run(const Column& column, const std::optional<NextBand>& next, const BandHeads& heads, int64_t first,
            int64_t end) {
     this->start_column(column, outputs_.out);
+    if (outputs_.logsumexp) this->query_offsets(column, outputs_.logsumexp, ws_.logsumexp_offsets);
     this->load_additional(heads);
     const int64_t group = problem_.shape.heads / problem_.shape.heads_kv;
     const auto visit = [&](const BandBlock& block, int64_t kv_head) {
@@ -45,12 +46,12 @@ class BandForward : BandWalk<T> {
   // Queries t .. t + lanes of the strip, on all rows of the block.
   void run_queries(const Column& column, const BandBlock& block, const BandHeads& heads, int64_t kv_head, int64_t head,
                    int64_t t) {
-    BandTile<T> tiles[kMostBandTiles];
+    BandTile<T>* const tiles = tiles_;
     for (int64_t r = 0; r < block.count; ++r) {
       tiles[r] = this->tile_of(column, block, r, heads, kv_head, head, t);
       if (outputs_.logsumexp) tiles[r].logsumexp = ws_.logsumexp + r * kernels_.lanes;
     }
-    this->share_upcoming(tiles, block.count);
+    this->share_upcoming(column, head, t, tiles, block.count);
     kernels_.band_tiles(tiles, block.count);
     const TensorView& out = outputs_.out;
     for (int64_t r = 0; r < block.count; ++r) {
@@ -63,17 +64,14 @@ class BandForward : BandWalk<T> {
 
   void store_logsumexp(const Column& column, const BandBlock& block, int64_t r, int64_t batch, int64_t head, int64_t t,
                        int64_t queries) {
-    const TensorView& lse = outputs_.logsumexp;
-    std::byte* line = this->query_line(column, lse, batch, head, block.plane, block.row + r);
-    const LinePlacement placement = this->placement_of(lse);
-    for (int64_t i = 0; i < queries; ++i) {
-      const int64_t token = column.last.near_token(column.strip->begin + t + i);
-      std::memcpy(line + placement.along(token) * size_of(lse.dtype), ws_.logsumexp + r * kernels_.lanes + i,
-                  sizeof(T));
-    }
+    constexpr auto kSize = static_cast<int64_t>(sizeof(T));
+    std::byte* line = this->query_line(column, outputs_.logsumexp, batch, head, block.plane, block.row + r);
+    for (int64_t i = 0; i < queries; ++i)
+      std::memcpy(line + ws_.logsumexp_offsets[t + i] * kSize, ws_.logsumexp + r * kernels_.lanes + i, sizeof(T));
   }
 
   const ForwardOutputs& outputs_;
+  BandTile<T> tiles_[kMostBandTiles];
 };
 
 // Work on each of the part's query lines of a column.

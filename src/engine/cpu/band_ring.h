@@ -92,8 +92,10 @@ class BandRing {
   // The first element of a query line in a tensor (batch, *grid, heads, ...).
   std::byte* query_line(const Column& column, const TensorView& tensor, int64_t batch, int64_t head, int64_t plane,
                         int64_t row) const {
-    return tensor.at(batch * tensor.strides[0] + head * tensor.strides[rank_ + 1] +
-                     placement_of(tensor).query_line(column, plane, row));
+    int64_t at = batch * tensor.strides[0] + head * tensor.strides[rank_ + 1];
+    if (problem_.pattern.rank == 3) at += column.outer[0].near_token(plane) * tensor.strides[1];
+    if (problem_.pattern.rank >= 2) at += column.outer[1].near_token(row) * tensor.strides[problem_.pattern.rank - 1];
+    return tensor.at(at);
   }
   std::byte* key_line(const Column& column, const TensorView& tensor, int64_t batch, int64_t head,
                       const LineTag& line) const {
@@ -190,7 +192,8 @@ class BandRing {
     foresee_lines(next.row, INT64_MIN);
     if (next.count > 1) foresee_lines(next.row + next.count - 1, column.outer[1].seen(next.row).end());
     const int64_t head = kv_head * (problem_.shape.heads / problem_.shape.heads_kv);
-    const int64_t queries = std::min(kernels_.lanes, column.strip->size);
+    const int64_t size = column.strip->size,
+                  queries = problem_.pattern.has_arcs() ? size : std::min(kernels_.lanes, size);
     for (int64_t row = next.row; row < next.row + next.count; ++row)
       for (int i = 0; i < alongside_count_; ++i) {
         const auto& [tensor, offsets] = alongside_[i];

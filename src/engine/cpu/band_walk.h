@@ -213,8 +213,10 @@ class BandWalk : public BandRing<T> {
     ws_.bias[0] = ws_.bias_rows;
   }
 
-  // An even share of what is upcoming to each of the tiles, which then is on its way.
-  void share_upcoming(BandTile<T>* tiles, int64_t count) {
+  // To each of the tiles of a call its share of what is upcoming. On arcs, where a strip takes many calls, that is some
+  // rows of everything; elsewhere everything is on its way with the first call.
+  void share_upcoming(const Column& column, int64_t head, int64_t t, BandTile<T>* tiles, int64_t count) {
+    if (problem_.pattern.has_arcs()) return share_rows(column, head, t, tiles[0]);
     for (int64_t r = 0; r < count; ++r) {
       const int64_t from = upcoming_ * r / count;
       tiles[r].upcoming = ws_.upcoming + from;
@@ -226,6 +228,22 @@ class BandWalk : public BandRing<T> {
   }
 
  private:
+  void share_rows(const Column& column, int64_t head, int64_t t, BandTile<T>& tile) {
+    const int64_t group = problem_.shape.heads / problem_.shape.heads_kv, lanes = kernels_.lanes;
+    const int64_t of_head = ceil_div(column.strip->size, lanes), calls = group * of_head;
+    const int64_t call = head % group * of_head + t / lanes;
+    Upcoming* share = ws_.upcoming + ws_.most_upcoming;
+    tile.upcoming = share;
+    for (int64_t i = 0; i < upcoming_; ++i) {
+      const Upcoming& whole = ws_.upcoming[i];
+      const int64_t from = whole.count * call / calls, rows = whole.count * (call + 1) / calls - from;
+      if (rows == 0) continue;
+      *share++ = {whole.begin + from * whole.stride, whole.stride, rows, whole.cache_lines};
+      tile.upcoming_rows += rows;
+    }
+    tile.upcoming_count = share - tile.upcoming;
+  }
+
   bool moves_by_one_ = false, may_be_few_ = false;
 };
 

@@ -125,7 +125,7 @@ struct BandWorkspace {
   int64_t* widths;       // [windows]: the longest of them, rounded up to whole vectors
   BandGroup<T>* groups;  // [rows][row_groups]
   int64_t row_groups;
-  int64_t *key_offsets, *value_offsets, *query_offsets, *out_offsets, *token_offsets;
+  int64_t *key_offsets, *value_offsets, *query_offsets, *out_offsets, *logsumexp_offsets, *token_offsets;
   int32_t* cells;  // along an order: of the strip's positions, as in SharedModifiers
   int64_t additional_size, bias_step;
 
@@ -162,7 +162,7 @@ struct BandWorkspace {
     weightless = arena.take<const T*>(extent.rows * extent.lines());
     additional_lines = arena.take<const T*>(4 * heads);
     tags = arena.take<LineTag>(heads * extent.slots());
-    upcoming = arena.take<Upcoming>(most_upcoming);
+    upcoming = arena.take<Upcoming>((problem.pattern.has_arcs() ? 2 : 1) * most_upcoming);  // and a call's share of it
     begin = arena.take<int32_t>(extent.windows * extent.strip);
     end = arena.take<int32_t>(extent.windows * extent.strip);
     widths = arena.take<int64_t>(extent.windows);
@@ -174,6 +174,7 @@ struct BandWorkspace {
     token_offsets = arena.take<int64_t>(extent.positions);
     query_offsets = arena.take<int64_t>(extent.strip);
     out_offsets = arena.take<int64_t>(extent.strip);
+    logsumexp_offsets = arena.take<int64_t>(extent.strip);
   }
 };
 

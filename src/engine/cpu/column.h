@@ -80,9 +80,6 @@ class LinePlacement : public Placement {
   int64_t key_line(const Column& column, int64_t z, int64_t y) const {
     return column.outer[0].far_token(z) * plane_ + column.outer[1].far_token(y) * row_;
   }
-  int64_t query_line(const Column& column, int64_t z, int64_t y) const {
-    return column.outer[0].near_token(z) * plane_ + column.outer[1].near_token(y) * row_;
-  }
 
  private:
   int64_t plane_ = 0, row_ = 0;

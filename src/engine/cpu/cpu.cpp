@@ -144,7 +144,7 @@ CpuChoice cached_choice(const Problem& problem, Isa isa, CpuKernel kernel, const
                          .dtype = problem.query.dtype,
                          .additional = problem.shape.additional,
                          .has_bias = is_given(problem.modifiers.bias),
-                         .has_weights = has_log_weights(problem),
+                         .has_weights = has_key_weights(problem),
                          .has_softcap = problem.modifiers.softcap != 0,
                          .wanted = wanted,
                          .isa = isa,

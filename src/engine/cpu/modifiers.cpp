@@ -41,13 +41,13 @@ SharedModifiers<T>::SharedModifiers(Arena& arena, const Problem& problem, bool w
     bias = arena.take<T>(shape.heads * bias_head + kOverrun);
     if (problem.pattern.order) cells = arena.take<int32_t>(shape.tokens());
   }
-  if (has_log_weights(problem)) {
+  if (problem.pattern.sphere) line_weights = arena.take<T>(problem.key.sizes[1]);
+  if (has_key_weights(problem)) {
     const bool shared = !is_given(m.key_mask) && (!is_given(m.key_weights) || m.key_weights.strides[0] == 0);
     const int64_t keys = problem.key_tokens(), images = shared ? 1 : shape.batch;
     log_weights_batch = shared ? 0 : keys;
     log_weights = arena.take<T>(images * keys);
     if (wants_weights && is_given(m.key_weights)) weightless = arena.take<T>(images * keys);
-    if (problem.pattern.sphere) line_weights = arena.take<T>(problem.key.sizes[1]);
   }
 }
 
@@ -63,6 +63,8 @@ void SharedModifiers<T>::fill(const Problem& problem) {
     std::fill_n(bias + shape.heads * bias_head, 16, T{0});
     if (cells != nullptr) fill_cells(*problem.pattern.order);
   }
+  for (int64_t i = 0; line_weights != nullptr && i < problem.key.sizes[1]; ++i)
+    line_weights[i] = static_cast<T>(problem.pattern.sphere->log_weights[static_cast<size_t>(i)] * kLog2e);
   if (log_weights == nullptr) return;
   bool any_weightless = false;
   const int64_t images = log_weights_batch == 0 ? 1 : shape.batch;
@@ -85,7 +87,7 @@ void SharedModifiers<T>::fill(const Problem& problem) {
       }
     }
   }
-  if (problem.pattern.sphere) add_latitudes(problem);
+  if (line_weights != nullptr) add_latitudes(problem);
   if (!any_weightless) weightless = nullptr;
 }
 
@@ -94,8 +96,6 @@ template <class T>
 void SharedModifiers<T>::add_latitudes(const Problem& problem) {
   const int64_t nlat = problem.key.sizes[1], nlon = problem.key.sizes[2];
   const int64_t images = log_weights_batch == 0 ? 1 : problem.shape.batch;
-  for (int64_t lat = 0; lat < nlat; ++lat)
-    line_weights[lat] = static_cast<T>(problem.pattern.sphere->log_weights[static_cast<size_t>(lat)] * kLog2e);
   for (int64_t row = 0; row < images * nlat; ++row)
     for (int64_t at = row * nlon; at < (row + 1) * nlon; ++at)
       if (log_weights[at] != kMaskedScore<T>) log_weights[at] += line_weights[row % nlat];

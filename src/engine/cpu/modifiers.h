@@ -19,12 +19,13 @@ struct SharedModifiers {
   // Along an order, where a bias is given: the pair's entry is cells[key] - cells[query] + bias_middle, by positions.
   int32_t* cells = nullptr;
   int64_t bias_middle = 0;
-  // [batch or 1][tokens]: log2(weight), kMaskedScore where the key is masked; nullptr if there is neither.
+  // [batch or 1][tokens]: log2(weight), kMaskedScore where the key is masked; nullptr if there is neither. On the
+  // sphere the quadrature's weights are in them too.
   T* log_weights = nullptr;
   int64_t log_weights_batch = 0;  // 0: the same for every image
   Placement tokens;               // in row-major numbers
   T softcap = 0;                  // log2 units
-  // On the sphere [key latitudes]: log2(quadrature weight), which log_weights have in them too.
+  // On the sphere [key latitudes]: log2(quadrature weight).
   T* line_weights = nullptr;
   // Backward, where the gradient of key_weights is wanted: keys of weight 0 have log_weights 0 and are told apart by 1
   // here. nullptr: not wanted, or there is no such key.
@@ -53,7 +54,5 @@ inline bool is_given(const TensorView& view) { return view.rank > 0; }
 inline bool has_key_weights(const Problem& problem) {
   return is_given(problem.modifiers.key_mask) || is_given(problem.modifiers.key_weights);
 }
-// Or by the pattern.
-inline bool has_log_weights(const Problem& problem) { return has_key_weights(problem) || problem.pattern.sphere; }
 
 }  // namespace nearfield::core

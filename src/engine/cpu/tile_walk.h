@@ -192,6 +192,9 @@ class TileWalk {
         if (ws_.log_weights[i] == kMaskedScore<T>) ws_.keys[i] = ws_.values[i] = ws_.zeros;  // whatever they hold
       }
       result.log_weights = ws_.log_weights;
+    } else if (modifiers_.line_weights != nullptr) {
+      for_each_step(bundle, [&](const Step& step, int64_t first) { weigh_lines(step, ws_.log_weights + first); });
+      result.log_weights = ws_.log_weights;
     }
     if (modifiers_.bias != nullptr) {
       for_each_step(bundle, [&](const Step& step, int64_t first) {
@@ -285,6 +288,13 @@ class TileWalk {
   }
 
  private:
+  // On the sphere: of the latitudes of a step's keys.
+  void weigh_lines(const Step& step, T* log_weights) const {
+    const Piece &latitudes = step.pieces[0], &longitudes = step.pieces[1];
+    for (int64_t y = latitudes.first; y < latitudes.first + latitudes.size; ++y, log_weights += longitudes.size)
+      std::fill_n(log_weights, longitudes.size, modifiers_.line_weights[y]);
+  }
+
   TileStep<T> empty_step(int64_t count) {
     TileStep<T> step;
     step.count = count;

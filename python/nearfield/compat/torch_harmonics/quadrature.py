@@ -8,15 +8,16 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NoReturn
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nearfield._errors import ArgumentError
 from nearfield._values import number
 from nearfield.compat.torch_harmonics._arguments import grid_of, positive, shape_of
+from nearfield.patterns._sphere import circles_of
 
 __all__ = [
     "QuadratureS2",
@@ -53,13 +54,14 @@ def precompute_latitudes(nlat: int, grid: str = "equiangular") -> tuple[Tensor, 
     [0.3333, 1.3333, 0.3333]
     """
     sphere = grid_of((nlat, 1), grid, {"nlat": "nlat", "latitudes": "grid"})
-    return torch.from_numpy(np.array(sphere.colatitudes)), torch.from_numpy(sphere.area_weights / (2 * math.pi))
+    colatitudes, areas = (torch.tensor(each, dtype=torch.float64, device="cpu") for each in circles_of(sphere))
+    return colatitudes, areas / (2 * math.pi)
 
 
 def precompute_longitudes(nlon: int) -> Tensor:
     """The longitudes of a circle's points, (nlon,) float64, from 0."""
     count = positive("nlon", nlon)
-    return torch.arange(count, dtype=torch.float64) * (2 * math.pi / count)
+    return torch.arange(count, dtype=torch.float64, device="cpu") * (2 * math.pi / count)
 
 
 def compute_latitude_spacing(nlat: int, grid: str = "equiangular") -> float:
@@ -75,7 +77,8 @@ def compute_latitude_spacing(nlat: int, grid: str = "equiangular") -> float:
         raise ArgumentError(f"nlat={nlat}: must be at least 2: one circle has no step")
     if sphere.latitudes == "equiangular":
         return math.pi / (sphere.nlat - 1)
-    return float(np.diff(sphere.colatitudes).max())
+    colatitudes = circles_of(sphere)[0]
+    return max(after - before for before, after in pairwise(colatitudes))
 
 
 def compute_theta_cutoff(nlat: int, grid: str = "equiangular", scale: float = 1.0) -> float:
@@ -129,7 +132,7 @@ class QuadratureS2(nn.Module):
         super().__init__()
         nlat, nlon = shape_of("img_shape", img_shape)
         names = {"nlat": "img_shape[0]", "nlon": "img_shape[1]", "latitudes": "grid"}
-        areas = torch.from_numpy(np.array(grid_of((nlat, nlon), grid, names).area_weights))
+        areas = torch.tensor(circles_of(grid_of((nlat, nlon), grid, names))[1], dtype=torch.float64, device="cpu")
         if normalize:
             areas = areas / (4 * math.pi)
         weights = areas[:, None].expand(nlat, nlon).reshape(1, 1, nlat, nlon)

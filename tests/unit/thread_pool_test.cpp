@@ -217,11 +217,15 @@ TEST(ThreadPool, ForksInsideABody) {
   // Another thread is in the midst of an index, which the child lacks.
   std::atomic<int> arrived = 0;
   const auto caller = std::this_thread::get_id();
+  std::atomic<bool> forked = false;
   const auto fork_in_caller = [&](int64_t) {
     arrived.fetch_add(1);
     while (arrived.load() < 2) std::this_thread::yield();
-    if (std::this_thread::get_id() == caller && fork() == 0) return;
-    std::this_thread::sleep_for(20ms);
+    if (std::this_thread::get_id() == caller) {
+      if (fork() != 0) forked = true;
+    } else {
+      while (!forked.load()) std::this_thread::yield();
+    }
   };
   bool refused = false;
   try {

@@ -82,8 +82,8 @@ class LatitudeCosts {
   std::vector<LatitudeCost> all_;
 };
 
-// Of keys, values and their gradients in a strip's ring, so that most of it stays in the L2 cache.
-constexpr int64_t kRingBytes = 400 * 1024;
+// Of keys, values and their gradients in a strip's ring, so that most of it stays in the L2 cache or near.
+constexpr int64_t kRingBytes = 600 * 1024;
 
 // Of the widest arc that the part has. Which one a line has, the walk looks up.
 std::shared_ptr<const Plan> plan_of_widest(const Pattern& pattern, int64_t half_width, int64_t strip) {
@@ -98,25 +98,29 @@ std::shared_ptr<const Plan> plan_of_widest(const Pattern& pattern, int64_t half_
   return std::make_shared<const Plan>(widest, shape);
 }
 
-// The band kernel's part on latitudes [first, end). Each circle in as few strips as the ring has room for: of a long
-// strip more lies side by side in memory, and fewer of its keys are in others too. (On Zen 3 strips of half a circle
-// instead of 64 queries saved 10% of a forward of one degree with the default cutoff, where memory is what counts.)
-CpuPart band_part(const Problem& problem, const LatitudeCosts& latitudes, bool is_backward, int64_t first,
-                  int64_t end) {
+// Makes `part` the band kernel's on latitudes [first, end); false if it has no room. Each circle in as few strips as
+// the ring has room for: of a long strip more lies side by side in memory, and fewer of its keys are in others too. (On
+// Zen 3 whole circles instead of 64 queries saved a sixth of a forward of one degree with the default cutoff, where
+// memory is what counts.)
+bool make_band_part(const Problem& problem, const LatitudeCosts& latitudes, int64_t first, int64_t end,
+                    CpuChoice& choice, CpuPart& part) {
   int64_t half_width = -1;
   for (int64_t latitude = first; latitude < end; ++latitude)
     half_width = std::max(half_width, latitudes[latitude].half_width);
   const int64_t lanes = latitudes.lanes(), size = size_of(accumulator_of(problem.query.dtype));
-  const int64_t row =
-      (is_backward ? 2 : 1) * (round_up(problem.shape.head_dim, lanes) + round_up(problem.shape.head_dim_v, lanes));
+  const int64_t row = (choice.wanted.any() ? 2 : 1) *
+                      (round_up(problem.shape.head_dim, lanes) + round_up(problem.shape.head_dim_v, lanes));
   const int64_t vectors = ceil_div(problem.shape.grid[1], lanes);
-  CpuPart part = {.kernel = CpuKernel::band, .plan = nullptr, .first = first, .end = end};
-  for (int64_t strips = 1; strips < 2 * vectors; strips *= 2) {
+  part = {.kernel = CpuKernel::band, .plan = nullptr, .first = first, .end = end};
+  // Of a backward's strips neighbours must not run at the same time: enough of them for some threads.
+  for (int64_t strips = choice.wanted.any() ? std::min<int64_t>(8, vectors) : 1; strips < 2 * vectors; strips *= 2) {
     part.plan = plan_of_widest(problem.pattern, half_width, ceil_div(vectors, strips) * lanes);
     const BandExtent extent(problem.pattern, part, lanes, size);
-    if (extent.slots() * extent.positions * row * size <= kRingBytes) break;
+    const bool is_shortest = strips >= vectors;
+    if (!is_shortest && extent.slots() * extent.positions * row * size > kRingBytes) continue;
+    if (band_fits(problem, choice, part)) return true;
   }
-  return part;
+  return false;
 }
 
 }  // namespace
@@ -135,8 +139,8 @@ int64_t share_latitudes(const Problem& problem, CpuKernel wanted, CpuChoice& cho
            latitudes[end].vectors == latitudes[first].vectors)
       ++end;
     if (prefers_band(first)) {
-      CpuPart part = band_part(problem, latitudes, choice.wanted.any(), first, end);
-      if (band_fits(problem, choice, part)) {
+      CpuPart part;
+      if (make_band_part(problem, latitudes, first, end, choice, part)) {
         parts.push_back(std::move(part));
         by_band += end - first;
         continue;

@@ -6,7 +6,6 @@
 #include <memory>
 #include <vector>
 
-#include "engine/cpu/band_workspace.h"
 #include "engine/cpu/driver.h"
 #include "engine/cpu/rates.h"
 #include "plan/arcs.h"
@@ -104,9 +103,13 @@ std::shared_ptr<const Plan> plan_of_widest(const Pattern& pattern, int64_t half_
 // memory is what counts.)
 bool make_band_part(const Problem& problem, const LatitudeCosts& latitudes, int64_t first, int64_t end,
                     CpuChoice& choice, CpuPart& part) {
-  int64_t half_width = -1;
-  for (int64_t latitude = first; latitude < end; ++latitude)
+  const SphereReach& reach = problem.pattern.sphere->reach;
+  const SphereArc& arc = reach.arc();
+  int64_t half_width = -1, lines = 0;
+  for (int64_t latitude = first; latitude < end; ++latitude) {
     half_width = std::max(half_width, latitudes[latitude].half_width);
+    lines = std::max(lines, reach.keys_of(latitude).length);
+  }
   const int64_t lanes = latitudes.lanes(), size = size_of(accumulator_of(problem.query.dtype));
   const int64_t row = (choice.wanted.any() ? 2 : 1) *
                       (round_up(problem.shape.head_dim, lanes) + round_up(problem.shape.head_dim_v, lanes));
@@ -114,10 +117,10 @@ bool make_band_part(const Problem& problem, const LatitudeCosts& latitudes, int6
   part = {.kernel = CpuKernel::band, .plan = nullptr, .first = first, .end = end};
   // Of a backward's strips neighbours must not run at the same time: enough of them for some threads.
   for (int64_t strips = choice.wanted.any() ? std::min<int64_t>(8, vectors) : 1; strips < 2 * vectors; strips *= 2) {
-    part.plan = plan_of_widest(problem.pattern, half_width, ceil_div(vectors, strips) * lanes);
-    const BandExtent extent(problem.pattern, part, lanes, size);
-    const bool is_shortest = strips >= vectors;
-    if (!is_shortest && extent.slots() * extent.positions * row * size > kRingBytes) continue;
+    const int64_t strip = ceil_div(vectors, strips) * lanes;
+    const int64_t positions = arc.longest_window(half_width) + (strip - 1) * arc.query_unit() / arc.key_unit();
+    if (strips < vectors && lines * positions * row * size > kRingBytes) continue;
+    part.plan = plan_of_widest(problem.pattern, half_width, strip);
     if (band_fits(problem, choice, part)) return true;
   }
   return false;

@@ -1,0 +1,21 @@
+// What the tiles of a query circle visit of a key circle, counted without walking the pieces: a circle of a million
+// longitudes that sees all of itself has as many pieces as tiles, and each is a step.
+#pragma once
+
+#include <cstdint>
+
+#include "pattern/sphere_arc.h"
+
+namespace nearfield::core {
+
+// All tiles of one pair of latitudes.
+struct ArcSums {
+  int64_t full = 0, masked = 0;             // pieces that all of a tile's queries see, and others that some do
+  int64_t useful = 0, executed = 0;         // pairs: that see each other, and of the tiles' pieces
+  int64_t visited = 0, masked_visited = 0;  // keys of the pieces, and of those that are masked
+};
+
+// Tiles of near_extent longitudes, each arc cut as by expand_arcs.
+ArcSums arc_sums(const SphereArc& arc, int64_t half_width, int64_t near_extent, int64_t far_extent);
+
+}  // namespace nearfield::core

@@ -37,7 +37,8 @@ void add_hull(ArcSums& sums, const Hull& hull, int64_t n, int64_t far_extent) {
   }
 }
 
-// The whole circle, of which some query misses each of the `missed` keys from `from` on: an arc that may cross the seam.
+// The whole circle, of which some query misses each of the `missed` keys from `from` on: an arc that may cross the
+// seam.
 void add_circle(ArcSums& sums, int64_t n, int64_t from, int64_t missed, int64_t far_extent) {
   const EvenPieces pieces{0, n, ceil_div(n, far_extent)};
   if (missed <= 0) return add_all(sums, pieces, 0, pieces.count);

@@ -14,19 +14,20 @@ ArcSums walked(const SphereArc& arc, int64_t half_width, int64_t near_extent, in
   ArcSums sums;
   for (int64_t begin = 0; begin < arc.queries; begin += near_extent) {
     const int64_t size = min_of(near_extent, arc.queries - begin);
-    ArcOfTile(arc, half_width, begin, size).for_each_piece(far_extent, [&](const Piece& piece, const auto& spans, bool) {
-      bool full = true;
-      for (const Span& span : spans) {
-        int64_t seen = 0;
-        for (int64_t i = 0; i < piece.size; ++i) seen += span.contains(i);
-        sums.useful += seen;
-        full = full && seen == piece.size;
-      }
-      (full ? sums.full : sums.masked) += 1;
-      sums.executed += piece.size * size;
-      sums.visited += piece.size;
-      if (!full) sums.masked_visited += piece.size;
-    });
+    ArcOfTile(arc, half_width, begin, size)
+        .for_each_piece(far_extent, [&](const Piece& piece, const auto& spans, bool) {
+          bool full = true;
+          for (const Span& span : spans) {
+            int64_t seen = 0;
+            for (int64_t i = 0; i < piece.size; ++i) seen += span.contains(i);
+            sums.useful += seen;
+            full = full && seen == piece.size;
+          }
+          (full ? sums.full : sums.masked) += 1;
+          sums.executed += piece.size * size;
+          sums.visited += piece.size;
+          if (!full) sums.masked_visited += piece.size;
+        });
   }
   return sums;
 }
@@ -45,7 +46,8 @@ TEST(ArcSums, EveryArcOfSmallCirclesIsCountedAsItIsWalked) {
     for (const int64_t ratio : {1, 2, 3, 5}) {
       for (const SphereArc arc : {SphereArc{coarse * ratio, coarse}, SphereArc{coarse, coarse * ratio}}) {
         for (int64_t half_width = -1; half_width <= arc.whole_circle(); ++half_width) {
-          for (const auto& [near, far] : {std::pair<int64_t, int64_t>{1, 1}, {1, 4}, {2, 3}, {4, 2}, {5, 64}, {16, 5}}) {
+          for (const auto& [near, far] :
+               {std::pair<int64_t, int64_t>{1, 1}, {1, 4}, {2, 3}, {4, 2}, {5, 64}, {16, 5}}) {
             SCOPED_TRACE(testing::Message() << arc.queries << " queries, " << arc.keys << " keys, half-width "
                                             << half_width << ", tiles of " << near << " by " << far);
             expect_equal(arc_sums(arc, half_width, near, far), walked(arc, half_width, near, far));

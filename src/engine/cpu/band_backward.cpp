@@ -5,13 +5,14 @@
 #include <cmath>
 #include <cstring>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "engine/cpu/band_gradient_workspace.h"
 #include "engine/cpu/band_walk.h"
 #include "engine/cpu/driver.h"
+#include "engine/cpu/first_sums.h"
 #include "engine/cpu/gradients.h"
-#include "plan/colouring.h"
 
 namespace nearfield::core {
 namespace {
@@ -21,14 +22,15 @@ class BandBackward : BandWalk<T> {
  public:
   BandBackward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
                const CpuChoice& choice, const CpuPart& part, const SharedModifiers<T>& modifiers,
-               SharedGradients<T>& sums, void* memory)
+               SharedGradients<T>& sums, const FirstStrips& strips, void* memory)
       : BandWalk<T>(problem, choice, part, modifiers, memory),
         inputs_(inputs),
         gradients_(gradients),
         wanted_(choice.wanted),
         part_(part),
         sums_(sums),
-        own_(this->arena_, problem, kernels_, this->extent_, ws_, choice.wanted) {
+        strips_(strips),
+        own_(this->arena_, problem, kernels_, this->extent_, ws_, choice.wanted, part) {
     alongside_[0] = {&problem_.query, ws_.query_offsets};
     alongside_[1] = {&inputs_.dout, ws_.out_offsets};
     alongside_[2] = {&gradients_.query, own_.dquery_offsets};
@@ -59,6 +61,7 @@ class BandBackward : BandWalk<T> {
     };
     const LineRange lines = lines_of(part_, column);
     this->walk(column, heads, lines.first, lines.end, visit, retire);
+    for (int64_t kv_head = heads.first; kv_head < heads.end; ++kv_head) clear_unseen_lines(column, heads, kv_head);
     hand_in(heads, turn);
   }
 
@@ -79,6 +82,7 @@ class BandBackward : BandWalk<T> {
       if (wanted_.key) own_.dkey_offsets[p] = this->placement_of(sums_.dkey).along(token);
       if (wanted_.value) own_.dvalue_offsets[p] = this->placement_of(sums_.dvalue).along(token);
     }
+    find_firsts(column, heads);
     const int64_t more = problem_.shape.additional * (ws_.key_stride + ws_.value_stride);
     for (int64_t kv_head = heads.first; kv_head < heads.end; ++kv_head)
       std::fill_n(this->additional_of(heads, kv_head) + more, more, T{0});
@@ -205,13 +209,63 @@ class BandBackward : BandWalk<T> {
     return (tile * this->extent_.windows + window) * this->extent_.positions;
   }
 
+  // Runs of positions whose sums this strip is the first to write, if it comes to their lines first.
+  void find_firsts(const Column& column, const BandHeads& heads) {
+    firsts_.clear();
+    if (part_.first_rows.length == 0) return;
+    for (int64_t p = 0, next = 0; p < positions_; p = next) {
+      const bool is_first = strips_.is_first(column, p);
+      while (next < positions_ && strips_.is_first(column, next) == is_first) ++next;
+      if (is_first) firsts_.push_back({p, next - p});
+    }
+    std::fill_n(own_.written, (heads.end - heads.first) * own_.key_lines, uint8_t{0});
+  }
+
+  // Whether nobody has written the key line yet, as far as this strip is the first there. From then on somebody has.
+  bool comes_first(const Column& column, const BandHeads& heads, int64_t kv_head, const LineTag& tag) {
+    const Interval& rows = part_.first_rows;
+    const int64_t row = column.outer[1].far_index(tag.row), plane = column.outer[0].far_index(tag.plane);
+    if (row < rows.start || row >= rows.end()) return false;
+    uint8_t& written = own_.written[(kv_head - heads.first) * own_.key_lines + plane * column.outer[1].far() + row];
+    return std::exchange(written, uint8_t{1}) == 0;
+  }
+
+  // Lines that no query of the part sees.
+  void clear_unseen_lines(const Column& column, const BandHeads& heads, int64_t kv_head) {
+    if (firsts_.empty()) return;
+    for (int64_t z = 0; z < column.outer[0].far(); ++z)
+      for (int64_t y = 0; y < column.outer[1].far(); ++y)
+        if (const LineTag tag{z, y}; comes_first(column, heads, kv_head, tag)) clear_line(column, heads, kv_head, tag);
+  }
+  void clear_line(const Column& column, const BandHeads& heads, int64_t kv_head, const LineTag& tag) {
+    const auto clear = [&](const TensorView& sums, const int64_t* offsets) {
+      const auto size = static_cast<size_t>(sums.sizes[rank_ + 2]) * sizeof(T);
+      std::byte* line = this->key_line(column, sums, heads.batch, kv_head, tag);
+      for (const Interval& run : firsts_)
+        for (int64_t p = run.start; p < run.end(); ++p)
+          std::memset(line + offsets[p] * static_cast<int64_t>(sizeof(T)), 0, size);
+    };
+    if (wanted_.key) clear(sums_.dkey, own_.dkey_offsets);
+    if (wanted_.value) clear(sums_.dvalue, own_.dvalue_offsets);
+  }
+
   // A key line leaves the ring.
   void add_line(const Column& column, const BandHeads& heads, int64_t kv_head, const LineTag& tag, T* packed) {
     const SlotLayout& slot = ws_.slot;
     if (slot.log_weights >= 0) blank_absent_keys(packed);
+    const bool first = !firsts_.empty() && comes_first(column, heads, kv_head, tag);
     const auto add = [&](const TensorView& sums, const T* rows, int64_t stride, T factor, const int64_t* offsets) {
-      kernels_.add_rows(rows, stride, positions_, sums.sizes[rank_ + 2], factor,
-                        this->key_line(column, sums, heads.batch, kv_head, tag), offsets);
+      std::byte* line = this->key_line(column, sums, heads.batch, kv_head, tag);
+      const auto part = [&](auto write, int64_t begin, int64_t end) {
+        if (begin < end)
+          write(rows + begin * stride, stride, end - begin, sums.sizes[rank_ + 2], factor, line, offsets + begin);
+      };
+      int64_t done = 0;
+      for (size_t i = 0; first && i < firsts_.size(); done = firsts_[i++].end()) {
+        part(kernels_.add_rows, done, firsts_[i].start);
+        part(kernels_.put_rows, firsts_[i].start, firsts_[i].end());
+      }
+      part(kernels_.add_rows, done, positions_);
     };
     // The packed queries hold scale * log2(e).
     if (wanted_.key) add(sums_.dkey, packed + slot.dkeys, ws_.key_stride, static_cast<T>(kLn2), own_.dkey_offsets);
@@ -272,20 +326,17 @@ class BandBackward : BandWalk<T> {
   const GradientsWanted wanted_;
   const CpuPart& part_;
   SharedGradients<T>& sums_;
+  const FirstStrips& strips_;
   BandGradientWorkspace<T> own_;
+  std::vector<Interval> firsts_;  // positions
   BandTile<T> tiles_[kMostBandTiles];
 };
 
 // The columns of one (batch, head), by colour.
-std::vector<std::vector<int64_t>> columns_by_colour(const Plan& plan) {
-  const PlanAxis& axis = plan.axis(plan.rank() - 1);
-  std::vector<int32_t> colours[2];
-  for (int kind = 0; kind < 2; ++kind) colours[kind] = colour_tiles(axis.tables[kind], axis.wraps);
+std::vector<std::vector<int64_t>> columns_by_colour(const Plan& plan, const FirstStrips& strips) {
   std::vector<std::vector<int64_t>> columns;
   for (int64_t i = 0; i < column_count(plan); ++i) {
-    const Column column = column_at(plan, i);
-    const auto& own = colours[column.last.table == &axis.tables[0] ? 0 : 1];
-    const auto colour = static_cast<size_t>(own[static_cast<size_t>(column.strip_index)]);
+    const auto colour = static_cast<size_t>(strips.colour_of(column_at(plan, i)));
     if (columns.size() <= colour) columns.resize(colour + 1);
     columns[colour].push_back(i);
   }
@@ -300,19 +351,22 @@ void band_backward(const Problem& problem, const BackwardInputs& inputs, const G
                    SharedGradients<T>& sums, std::byte* slots) {
   const Plan& plan = *part.plan;
   const int64_t together = part.heads_together, kv_heads = problem.shape.heads_kv;
-  run_by_colour<T, BandBackward<T>>(problem, inputs, gradients, choice, part, modifiers, sums, slots,
-                                    columns_by_colour(plan), ceil_div(kv_heads, together),
-                                    [&](BandBackward<T>& pass, int64_t column, const BackwardTask& task,
-                                        const int64_t* next_column, const BackwardTask& next_task) {
-                                      const auto heads_of = [&](const BackwardTask& of) {
-                                        const int64_t first = of.group * together;
-                                        return BandHeads{of.batch, first, std::min(first + together, kv_heads)};
-                                      };
-                                      std::optional<NextBand> next;
-                                      if (problem.pattern.order && next_column != nullptr)
-                                        next = {column_at(plan, *next_column), heads_of(next_task)};
-                                      pass.run(column_at(plan, column), next, heads_of(task), task);
-                                    });
+  const FirstStrips strips(plan);
+  const auto make = [&](std::byte* memory) {
+    return BandBackward<T>(problem, inputs, gradients, choice, part, modifiers, sums, strips, memory);
+  };
+  const auto run = [&](BandBackward<T>& pass, int64_t column, const BackwardTask& task, const int64_t* next_column,
+                       const BackwardTask& next_task) {
+    const auto heads_of = [&](const BackwardTask& of) {
+      const int64_t first = of.group * together;
+      return BandHeads{of.batch, first, std::min(first + together, kv_heads)};
+    };
+    std::optional<NextBand> next;
+    if (problem.pattern.order && next_column != nullptr)
+      next = {column_at(plan, *next_column), heads_of(next_task)};
+    pass.run(column_at(plan, column), next, heads_of(task), task);
+  };
+  run_by_colour(problem, choice, sums, slots, columns_by_colour(plan, strips), ceil_div(kv_heads, together), make, run);
 }
 
 template void band_backward<float>(const Problem&, const BackwardInputs&, const Gradients&, const CpuChoice&,

@@ -85,7 +85,7 @@ bool fits(const Problem& problem, CpuChoice& choice, CpuPart& part) {
   constexpr auto kSize = static_cast<int64_t>(sizeof(T));
   if ((extent.slots() * ws.slot.size + ws.additional_size) * kSize > kMostRingBytes) return false;
   if (ws.row * kernels.lanes * kSize > kMostScoreBytes) return false;
-  if (choice.wanted.any()) BandGradientWorkspace<T>(arena, problem, kernels, extent, ws, choice.wanted);
+  if (choice.wanted.any()) BandGradientWorkspace<T>(arena, problem, kernels, extent, ws, choice.wanted, part);
   if (arena.used() > kMostSlotBytes) return false;
   choice.workspace_per_slot = std::max(choice.workspace_per_slot, arena.used());
   part.heads_together = ws.heads;

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "engine/cpu/band_workspace.h"
+#include "engine/cpu/first_sums.h"
 
 namespace nearfield::core {
 
@@ -19,9 +20,11 @@ struct BandGradientWorkspace {
   T* block_bias;      // [bias_head]: of one block and head
   double* task_bias;  // [task_heads][bias_head]
   int64_t task_heads;
+  uint8_t* written;  // [heads][key lines]: whether this column has, in a part that is the first to write some
+  int64_t key_lines = 0;
 
   BandGradientWorkspace(Arena& arena, const Problem& problem, const KernelTable<T>& kernels, const BandExtent& extent,
-                        const BandWorkspace<T>& forward, const GradientsWanted& wanted) {
+                        const BandWorkspace<T>& forward, const GradientsWanted& wanted, const CpuPart& part) {
     const Shape& shape = problem.shape;
     const int64_t queries = extent.rows * kernels.lanes, lines = extent.rows * extent.lines();
     dout = arena.take<T>(queries * forward.value_stride);
@@ -48,6 +51,8 @@ struct BandGradientWorkspace {
     dbias_rows = arena.take<T>(wanted.bias ? kernels.lanes * forward.bias_step : 0);
     block_bias = arena.take<T>(bias_head);
     task_bias = arena.take<double>(task_heads * bias_head);
+    key_lines = most_key_lines(*part.plan);
+    written = arena.take<uint8_t>(forward.heads * key_lines <= kMostKeyLines ? forward.heads * key_lines : 0);
   }
 };
 

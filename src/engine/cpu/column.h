@@ -20,8 +20,10 @@ struct OuterAxis {
     return table == nullptr ? Interval{0, 1} : table->intervals[static_cast<size_t>(x)];
   }
   int64_t near_token(int64_t x) const { return locate(x, residue, dilation); }
+  int64_t far() const { return table == nullptr ? 1 : table->far; }
+  int64_t far_index(int64_t unreduced) const { return floor_mod(unreduced, far()); }
   int64_t far_token(int64_t unreduced) const {
-    return table == nullptr ? 0 : locate(floor_mod(unreduced, table->far), residue, dilation);
+    return table == nullptr ? 0 : locate(far_index(unreduced), residue, dilation);
   }
 };
 

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "engine/cpu/driver.h"
+#include "engine/cpu/first_sums.h"
 #include "engine/cpu/gradients.h"
 #include "engine/cpu/modifiers.h"
 #include "engine/cpu/rates.h"
@@ -152,6 +153,7 @@ CpuChoice cached_choice(const Problem& problem, Isa isa, CpuKernel kernel, const
   CpuChoice choice;
   if (cache.find(key, choice)) return choice;
   choice = choose_for_one_head(problem, isa, kernel, wanted);
+  if (wanted.key || wanted.value) share_first_sums(problem, choice.parts);
   cache.keep(key, choice);
   return choice;
 }
@@ -217,7 +219,7 @@ void run_backward(const Problem& problem, const BackwardInputs& inputs, const Gr
   SharedModifiers<T> modifiers(shared, problem, choice.wanted.key_weights);
   SharedGradients<T> sums(shared, problem, choice.wanted, modifiers.bias_head);
   modifiers.fill(problem);
-  sums.start(problem, gradients);
+  sums.start(problem, gradients, choice.parts);
   for (const CpuPart& part : choice.parts) {
     const auto run = part.kernel == CpuKernel::band ? band_backward<T> : tile_backward<T>;
     run(problem, inputs, gradients, choice, part, modifiers, sums, memory + choice.workspace_shared);

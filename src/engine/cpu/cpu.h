@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/problem.h"
+#include "pattern/interval.h"
 #include "plan/plan.h"
 
 namespace nearfield::core {
@@ -25,6 +26,7 @@ struct CpuPart {
   std::shared_ptr<const Plan> plan;
   int64_t first = 0, end = INT64_MAX;  // query latitudes; elsewhere all there is
   int64_t heads_together = 1;          // key/value heads that one task of the band kernel takes
+  Interval first_rows = {0, 0};        // of keys: a backward of this part is the first to write their gradients
 };
 
 // What will run: chosen from one problem's shape, pattern, dtype and instruction set, never from the number of

@@ -50,10 +50,18 @@ void for_each_slab(const Problem& problem, Body body) {
   parallel_for(problem.threading, problem.shape.batch * outer, [&](int64_t i) { body(i / outer, i % outer); });
 }
 
+// Whether the part will store the sums of the keys at this index of the grid's first axis: on the sphere that is a row,
+// elsewhere a part has all of them.
+bool stores_first(const CpuPart& part, int64_t outer) {
+  return part.first_rows.start <= outer && outer < part.first_rows.end();
+}
+
 template <class T>
-void fill_zero(const Problem& problem, const TensorView& tensor) {
+void fill_zero(const Problem& problem, const TensorView& tensor, const std::vector<CpuPart>& parts) {
   const int64_t channels = tensor.sizes[problem.shape.rank + 2];
   for_each_slab(problem, [&](int64_t batch, int64_t outer) {
+    for (const CpuPart& part : parts)
+      if (stores_first(part, outer)) return;
     for_each_row(tensor, problem.shape.rank, batch, outer, [&](int64_t element) {
       std::memset(tensor.at(element), 0, static_cast<size_t>(channels) * sizeof(T));
     });
@@ -143,15 +151,15 @@ SharedGradients<T>::SharedGradients(Arena& arena, const Problem& problem, const 
 }
 
 template <class T>
-void SharedGradients<T>::start(const Problem& problem, const Gradients& gradients) {
+void SharedGradients<T>::start(const Problem& problem, const Gradients& gradients, const std::vector<CpuPart>& parts) {
   const Shape& shape = problem.shape;
   const auto direct = [](TensorView& sums, const TensorView& gradient) {
     if (gradient && gradient.dtype == sums.dtype) sums = gradient;
   };
   direct(dkey, gradients.key);
   direct(dvalue, gradients.value);
-  if (dkey) fill_zero<T>(problem, dkey);
-  if (dvalue) fill_zero<T>(problem, dvalue);
+  if (dkey) fill_zero<T>(problem, dkey, parts);
+  if (dvalue) fill_zero<T>(problem, dvalue, parts);
   const int64_t rows = shape.batch * problem.key_tokens() * shape.heads_kv;
   const int64_t more = shape.batch * shape.heads_kv * shape.additional;
   if (dlog_weights != nullptr) std::fill_n(dlog_weights, rows, T{0});

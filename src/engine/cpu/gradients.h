@@ -54,8 +54,8 @@ struct SharedGradients {
 
   // Lays what is not the caller's out in `arena`. bias_head: entries of one head's table.
   SharedGradients(Arena& arena, const Problem& problem, const GradientsWanted& wanted, int64_t bias_head);
-  // Directs sums to the caller's tensors where they can be; sets all sums to 0.
-  void start(const Problem& problem, const Gradients& gradients);
+  // Directs sums to the caller's tensors where they can be; sets all sums to 0 but those that a part stores first.
+  void start(const Problem& problem, const Gradients& gradients, const std::vector<CpuPart>& parts);
   // Rounds what was summed elsewhere into the caller's tensors.
   void finish(const Problem& problem, const Gradients& gradients, const KernelTable<T>& kernels);
 };
@@ -68,14 +68,12 @@ struct BackwardTask {
 };
 
 // A part's backward: its units of work by colour, each for `groups` groups of heads of every image.
-// Pass(problem, inputs, gradients, choice, part, modifiers, sums, memory) is made once a slot; run(pass, unit, task,
-// next unit, next task) runs one task; the next are what the slot will probably run then, null if nothing. Those begun
-// together are of different groups, so that they seldom wait for each other.
-template <class T, class Pass, class Unit, class Run>
-void run_by_colour(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
-                   const CpuChoice& choice, const CpuPart& part, const SharedModifiers<T>& modifiers,
-                   SharedGradients<T>& sums, std::byte* slots, const std::vector<std::vector<Unit>>& colours,
-                   int64_t groups, Run run) {
+// make(memory) makes a slot's pass, once; run(pass, unit, task, next unit, next task) runs one task; the next are what
+// the slot will probably run then, null if nothing. Those begun together are of different groups, so that they seldom
+// wait for each other.
+template <class T, class Unit, class Make, class Run>
+void run_by_colour(const Problem& problem, const CpuChoice& choice, SharedGradients<T>& sums, std::byte* slots,
+                   const std::vector<std::vector<Unit>>& colours, int64_t groups, Make make, Run run) {
   for (int64_t group = 0; group < groups; ++group) sums.turnstiles[static_cast<size_t>(group)].restart();
   int64_t done = 0;
   for (const std::vector<Unit>& units : colours) {
@@ -87,8 +85,7 @@ void run_by_colour(const Problem& problem, const BackwardInputs& inputs, const G
     };
     const auto unit_at = [&](int64_t index) { return &units[static_cast<size_t>(index / groups % count)]; };
     parallel_for(problem.threading, std::min<int64_t>(choice.slots, tasks * groups), [&](int64_t slot) {
-      Pass pass(problem, inputs, gradients, choice, part, modifiers, sums,
-                slots + static_cast<size_t>(slot) * choice.workspace_per_slot);
+      auto pass = make(slots + static_cast<size_t>(slot) * choice.workspace_per_slot);
       for (int64_t index = 0; queue.next(index);) {
         const int64_t next = index + choice.slots;
         const bool any = next < tasks * groups;

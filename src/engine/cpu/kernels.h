@@ -162,6 +162,9 @@ struct KernelTable {
   // rows[i] of `stride` elements, times `factor`, added to the `columns` T's at target + offsets[i]. Any alignment.
   void (*add_rows)(const T* rows, int64_t stride, int64_t count, int64_t columns, T factor, void* target,
                    const int64_t* offsets) = nullptr;
+  // The same, stored.
+  void (*put_rows)(const T* rows, int64_t stride, int64_t count, int64_t columns, T factor, void* target,
+                   const int64_t* offsets) = nullptr;
   // count <= kMostBandTiles tiles of the same queries along the line: one `queries`, one set of windows.
   void (*band_tiles)(const BandTile<T>* tiles, int64_t count) = nullptr;
   void (*band_gradients)(const BandTile<T>* tiles, int64_t count) = nullptr;

@@ -69,8 +69,9 @@ void load_any_rows(const std::byte* source, const int64_t* offsets, int64_t coun
   }
 }
 
-template <class V>
-void add_rows(const typename V::Scalar* rows, int64_t stride, int64_t count, int64_t columns, typename V::Scalar factor,
+// Adds to what is there, or takes its place.
+template <class V, bool Adds>
+void sum_rows(const typename V::Scalar* rows, int64_t stride, int64_t count, int64_t columns, typename V::Scalar factor,
               void* target, const int64_t* offsets) {
   using T = typename V::Scalar;
   constexpr int64_t W = V::kLanes, size = sizeof(T);
@@ -79,10 +80,10 @@ void add_rows(const typename V::Scalar* rows, int64_t stride, int64_t count, int
   for (int64_t i = 0; i < count; ++i, rows += stride) {
     std::byte* to = static_cast<std::byte*>(target) + offsets[i] * size;
     for (int64_t c = 0; c < whole; c += W)
-      fma(V::load(rows + c), f, V::load_any(to + c * size)).store_any(to + c * size);
+      fma(V::load(rows + c), f, Adds ? V::load_any(to + c * size) : V::set(0)).store_any(to + c * size);
     if (tail != 0) {
       std::byte last[W * size] = {};
-      std::memcpy(last, to + whole * size, static_cast<size_t>(tail * size));
+      if (Adds) std::memcpy(last, to + whole * size, static_cast<size_t>(tail * size));
       fma(V::load(rows + whole), f, V::load_any(last)).store_any(last);
       std::memcpy(to + whole * size, last, static_cast<size_t>(tail * size));
     }

@@ -366,10 +366,12 @@ template <class T>
 void tile_backward(const Problem& problem, const BackwardInputs& inputs, const Gradients& gradients,
                    const CpuChoice& choice, const CpuPart& part, const SharedModifiers<T>& modifiers,
                    SharedGradients<T>& sums, std::byte* slots) {
-  run_by_colour<T, TileBackward<T>>(problem, inputs, gradients, choice, part, modifiers, sums, slots,
-                                    slabs_by_colour(part), problem.shape.heads_kv,
-                                    [&](TileBackward<T>& pass, const Slab& slab, const BackwardTask& task, const Slab*,
-                                        const BackwardTask&) { pass.run(task, slab.first, slab.end); });
+  const auto make = [&](std::byte* memory) {
+    return TileBackward<T>(problem, inputs, gradients, choice, part, modifiers, sums, memory);
+  };
+  const auto run = [](TileBackward<T>& pass, const Slab& slab, const BackwardTask& task, const Slab*,
+                      const BackwardTask&) { pass.run(task, slab.first, slab.end); };
+  run_by_colour(problem, choice, sums, slots, slabs_by_colour(part), problem.shape.heads_kv, make, run);
 }
 
 template void tile_backward<float>(const Problem&, const BackwardInputs&, const Gradients&, const CpuChoice&,

@@ -7,13 +7,14 @@ route=$1 kind=$2
 here=$SOURCE/tests/install
 prefix=$WORK/moved/$kind
 project=$WORK/$route-$kind
+# Both kinds in one tree: what is linked differs, not the many objects that it is made of.
+if [ "$route" = add_subdirectory ]; then project=$WORK/$route; else rm -rf "$project"; fi
 die() {
   printf '%s\n' "$*" >&2
   exit 1
 }
 
 configure() { # configure <directory of the project> <options>
-  rm -rf "$project"
   cmake -S "$here/$1" -B "$project" -G "$GENERATOR" -DCMAKE_C_COMPILER="$CC" -DCMAKE_CXX_COMPILER="$CXX" "${@:2}"
 }
 build_and_run() {
@@ -50,6 +51,7 @@ case $route in
     ;;
   other_version) # before 1.0 every minor version is another ABI
     for wanted in 0.0 "${VERSION%%.*}.99" 99; do
+      rm -rf "$project"
       if answer=$(configure find_package -DCMAKE_PREFIX_PATH="$prefix" -DWANTED_VERSION="$wanted" 2>&1); then
         die "version $VERSION passed for $wanted"
       fi

@@ -362,8 +362,7 @@ void band_backward(const Problem& problem, const BackwardInputs& inputs, const G
       return BandHeads{of.batch, first, std::min(first + together, kv_heads)};
     };
     std::optional<NextBand> next;
-    if (problem.pattern.order && next_column != nullptr)
-      next = {column_at(plan, *next_column), heads_of(next_task)};
+    if (problem.pattern.order && next_column != nullptr) next = {column_at(plan, *next_column), heads_of(next_task)};
     pass.run(column_at(plan, column), next, heads_of(task), task);
   };
   run_by_colour(problem, choice, sums, slots, columns_by_colour(plan, strips), ceil_div(kv_heads, together), make, run);

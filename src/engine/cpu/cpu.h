@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "engine/problem.h"
-#include "pattern/interval.h"
 #include "plan/plan.h"
 
 namespace nearfield::core {

@@ -71,6 +71,8 @@ class BandBackward : BandWalk<T> {
 
   void start(const Column& column, const BandHeads& heads) {
     this->start_column(column, inputs_.dout);
+    this->query_offsets(column, inputs_.logsumexp, ws_.logsumexp_offsets);
+    if (inputs_.dlogsumexp) this->query_offsets(column, inputs_.dlogsumexp, own_.dlogsumexp_offsets);
     this->load_additional(heads);
     const int64_t size = column.strip->size, lanes = kernels_.lanes;
     for (int64_t t = 0; problem_.pattern.has_arcs() && t < size; t += lanes)
@@ -126,22 +128,19 @@ class BandBackward : BandWalk<T> {
                        stride);
     tile.dout = dout;
     tile.logsumexp = ws_.logsumexp + r * lanes;
-    const auto load = [&](const TensorView& tensor, T* values) {
+    const auto load = [&](const TensorView& tensor, const int64_t* offsets, T* values) {
       const std::byte* from = line(tensor);
-      const LinePlacement placement = this->placement_of(tensor);
-      for (int64_t i = 0; i < tile.queries; ++i) {
-        const int64_t token = column.last.near_token(column.strip->begin + t + i);
-        std::memcpy(values + i, from + placement.along(token) * size_of(tensor.dtype), sizeof(T));
-      }
+      for (int64_t i = 0; i < tile.queries; ++i)
+        std::memcpy(values + i, from + offsets[t + i] * static_cast<int64_t>(sizeof(T)), sizeof(T));
     };
-    load(inputs_.logsumexp, tile.logsumexp);
+    load(inputs_.logsumexp, ws_.logsumexp_offsets, tile.logsumexp);
     for (int64_t i = 0; i < tile.queries; ++i) {
       const bool sees_nothing = std::isinf(tile.logsumexp[i]) && tile.logsumexp[i] < 0;
       tile.logsumexp[i] = sees_nothing ? -kMaskedScore<T> : tile.logsumexp[i] * static_cast<T>(kLog2e);
     }
     if (!inputs_.dlogsumexp) return;
     T* dlogsumexp = own_.dlogsumexp + r * lanes;
-    load(inputs_.dlogsumexp, dlogsumexp);
+    load(inputs_.dlogsumexp, own_.dlogsumexp_offsets, dlogsumexp);
     tile.dlogsumexp = dlogsumexp;
   }
 

@@ -15,7 +15,7 @@ struct BandGradientWorkspace {
   T **dkeys, **dvalues, **dlog_weights, **dbias, **dadditional;
   int32_t *seen_from, *seen_to;  // of a tile [windows][positions]; of arcs, of all tiles of the strip
   int32_t *additional_from, *additional_to;
-  int64_t *dquery_offsets, *dkey_offsets, *dvalue_offsets;
+  int64_t *dlogsumexp_offsets, *dquery_offsets, *dkey_offsets, *dvalue_offsets;
   T* dbias_rows;      // as bias_rows
   T* block_bias;      // [bias_head]: of one block and head
   double* task_bias;  // [task_heads][bias_head]
@@ -42,6 +42,7 @@ struct BandGradientWorkspace {
     seen_to = arena.take<int32_t>(tiles * extent.windows * extent.positions);
     additional_from = arena.take<int32_t>(shape.additional);
     additional_to = arena.take<int32_t>(shape.additional);
+    dlogsumexp_offsets = arena.take<int64_t>(extent.strip);
     dquery_offsets = arena.take<int64_t>(extent.strip);
     dkey_offsets = arena.take<int64_t>(extent.positions);
     dvalue_offsets = arena.take<int64_t>(extent.positions);

@@ -12,7 +12,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr size_t kShown = 12;
+constexpr size_t kShown = 12, kShownWindows = 16;
 
 std::string bound_text(double bound) { return fmt::format("{:.2f}x", bound); }
 std::string percent(double part, double whole) {
@@ -142,9 +142,12 @@ void print_sweep(const Sweep& sweep, bool timed) {
     print_row(*sweep.same_cost);
   }
   if (sweep.pareto.empty()) return;
-  fmt::print("\nWindows of which no other is as large and as fast, with the best's tiles:\n");
+  fmt::print("\nWindows from half to twice as long of which no other is as large and as fast{}:\n",
+             sweep.pareto.size() > kShownWindows ? fmt::format(", {} of {}", kShownWindows, sweep.pareto.size()) : "");
   print_head();
-  for (const Simulated& each : sweep.pareto) print_row(each);
+  const size_t rows = std::min(kShownWindows, sweep.pareto.size());
+  for (size_t i = 0; i < rows; ++i)  // the first, the last and some between
+    print_row(sweep.pareto[rows == 1 ? 0 : i * (sweep.pareto.size() - 1) / (rows - 1)]);
 }
 
 std::string to_json(const Simulated& simulated, bool timed) { return json_of(simulated, timed).dump(2); }

@@ -12,7 +12,7 @@ namespace nearfield::cli {
 namespace {
 
 constexpr int64_t kMostStrides = 100000;  // with all shapes of tiles: some seconds
-constexpr int64_t kWindowsOfAxis = 16;
+constexpr int64_t kWindowsOfAxis = 12;
 
 int64_t product(const Axes& axes) { return std::accumulate(axes.begin(), axes.end(), int64_t{1}, std::multiplies<>()); }
 
@@ -126,26 +126,28 @@ std::optional<Simulated> largest_of_same_cost(const SweepRequest& request, const
   return found;
 }
 
-// Multiples of the key tile, no more than so many of them, and the whole axis.
-Axes windows_of_axis(int64_t length, int64_t key_tile) {
-  std::set<int64_t> windows = {length};
-  const int64_t tiles = length / key_tile;
-  const int64_t every = std::max<int64_t>((tiles + kWindowsOfAxis - 1) / kWindowsOfAxis, 1);
-  for (int64_t i = every; i <= tiles; i += every) windows.insert(i * key_tile);
+// The given window, and multiples of the key tile from half of it to twice as long, not too many of them.
+Axes windows_of_axis(int64_t given, int64_t length, int64_t key_tile) {
+  std::set<int64_t> windows = {std::min(given, length)};
+  const int64_t first = std::max<int64_t>(given / 2 / key_tile, 1), last = std::min(2 * given, length) / key_tile;
+  const int64_t every = std::max<int64_t>((last - first) / kWindowsOfAxis, 1);
+  for (int64_t i = first; i <= last; i += every) windows.insert(i * key_tile);
   return {windows.begin(), windows.end()};
 }
 
-// Each window at the strides 1 and those of a tile of queries.
+// Each window at stride 1, that of a tile of queries, and the best's.
 std::vector<AnyPattern> other_windows(const SweepRequest& request, const Simulated& best) {
-  const Axes longest = longest_windows(request.pattern, request.grid);
+  const Axes longest = longest_windows(request.pattern, request.grid), given = window_of(best.pattern);
+  const Axes stride = stride_of(best.pattern);
   std::vector<Axes> choices;
-  for (size_t a = 0; a < longest.size(); ++a) choices.push_back(windows_of_axis(longest[a], best.tiles.key_tile[a]));
+  for (size_t a = 0; a < longest.size(); ++a)
+    choices.push_back(windows_of_axis(given[a], longest[a], best.tiles.key_tile[a]));
   std::vector<AnyPattern> patterns;
   for (const Axes& window : combinations(choices)) {
     std::vector<Axes> strides;
     for (size_t a = 0; a < window.size(); ++a) {
-      const int64_t tile = std::min(best.tiles.tile[a], window[a]);
-      strides.push_back(tile == 1 ? Axes{1} : Axes{1, tile});
+      const std::set<int64_t> tried = {1, std::min(best.tiles.tile[a], window[a]), std::min(stride[a], window[a])};
+      strides.push_back({tried.begin(), tried.end()});
     }
     for (const Axes& stride : combinations(strides)) patterns.push_back(with(best.pattern, window, stride));
   }

@@ -276,13 +276,17 @@ def test_parts_of_a_merge(compiled):
 
 def test_explanations_and_plan_steps(compiled):
     for name, size, fields in (
-        (
-            "nf_explanation",
-            ctypes.sizeof(_abi.Explanation),
-            {
-                f: (getattr(_abi.Explanation, f).offset, getattr(_abi.Explanation, f).size)
-                for f, _ in _abi.Explanation._fields_
-            },
+        *(
+            (
+                name,
+                ctypes.sizeof(kind),
+                {f: (getattr(kind, f).offset, getattr(kind, f).size) for f, _ in kind._fields_},
+            )
+            for name, kind in (
+                ("nf_explanation", _abi.Explanation),
+                ("nf_visits", _abi.Visits),
+                ("nf_simulation", _abi.Simulation),
+            )
         ),
         ("nf_plan_step", PLAN_STEP.itemsize, {f: (at, d.itemsize) for f, (d, at) in PLAN_STEP.fields.items()}),
     ):

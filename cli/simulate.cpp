@@ -6,6 +6,7 @@
 
 #include "commands.h"
 #include "progress.h"
+#include "simulate_page.h"
 #include "simulate_report.h"
 #include "simulation.h"
 
@@ -15,6 +16,7 @@ namespace {
 struct SimulateArguments {
   GridArguments grid;
   RateArguments rates;
+  std::string html;
   bool sweep = false, json = false, csv = false;
 };
 
@@ -34,12 +36,22 @@ void print_result(const SimulateArguments& arguments, const Sweep& found, bool t
   print_sweep(found, timed);
 }
 
+void write_page(const SimulateArguments& arguments, const AnyPattern& pattern, const Axes& grid,
+                const TileSizes& tiles) {
+  if (arguments.sweep || arguments.json || arguments.csv)
+    throw UsageError(fmt::format("html={}: must not come with --sweep, --json or --csv", arguments.html));
+  simulate_pattern(pattern, grid, tiles, std::nullopt);  // refuses what the page could not show
+  write_file(arguments.html, simulation_page(pattern, grid, tiles));
+  fmt::print("Wrote {}: open it in a browser.\n", arguments.html);
+}
+
 void run_simulate(const SimulateArguments& arguments) {
   if (arguments.json && arguments.csv) throw UsageError("csv: must not come with --json");
   const AnyPattern pattern = arguments.grid.resolve_pattern();
   const Axes grid = arguments.grid.resolve_grid();
   const TileSizes tiles = arguments.grid.resolve_tiles(pattern);
   const bool timed = arguments.rates.resolve(tiles.tile).has_value();
+  if (!arguments.html.empty()) return write_page(arguments, pattern, grid, tiles);
   if (!arguments.sweep)
     return print_result(arguments, simulate_pattern(pattern, grid, tiles, arguments.rates.resolve(tiles.tile)), timed);
   const bool given = !arguments.grid.tile.empty() || !arguments.grid.key_tile.empty();
@@ -61,6 +73,7 @@ constexpr char kExamples[] =
     "  nearfield simulate --grid 256,256 -k 80 --stride 16 --tile 16 --gflops 100 --head-dim 128\n"
     "  nearfield simulate --grid 30,48,80 -k 18,24,24 --tile 4,8,8 --key-tile 2,8,8 --sweep\n"
     "  nearfield simulate --grid 96,96 --pattern hilbert-slide --size 256 --sweep --csv\n"
+    "  nearfield simulate --grid 30,48,80 -k 18,24,24 --tile 4,8,8 --key-tile 2,8,8 --html gna.html\n"
     "  nearfield simulate --grid 721,1440 --pattern sphere --cutoff 7deg\n"
     "Two ways to cut the keys: key tiles lie on a fixed grid, as those of block-sparse kernels, and count whole; "
     "steps\n"
@@ -79,6 +92,9 @@ void add_simulate(CLI::App& app) {
       "--sweep", arguments->sweep,
       "All strides of the window, and unless tiles are given all shapes of as many tokens; windows of the "
       "same cost, and the set of the largest and fastest ones");
+  command->add_option("--html", arguments->html, "Write a page on which grid, window, stride and tiles can be changed")
+      ->type_name("FILE")
+      ->group("Output");
   command->add_flag("--json", arguments->json, "Print JSON")->group("Output");
   command->add_flag("--csv", arguments->csv, "Print comma-separated values")->group("Output");
   command->footer(kExamples);

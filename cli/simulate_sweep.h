@@ -23,8 +23,8 @@ struct Sweep {
   // The largest window that visits as many key tiles as the best does; empty if the given one is. Only its kernel_size
   // (size) differs.
   std::optional<Simulated> same_cost;
-  // Windows from half to twice as long on each axis, of which no other is at least as large and as fast, smallest first,
-  // with the best's tiles.
+  // Windows from half to twice as long on each axis, of which no other is at least as large and as fast, smallest
+  // first, with the best's tiles.
   std::vector<Simulated> pareto;
 };
 

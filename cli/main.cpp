@@ -20,6 +20,7 @@ void register_commands(CLI::App& app) {
   add_run(app);
   add_explain(app);
   add_simulate(app);
+  add_plot(app);
   add_check(app);
   add_bench(app);
 }

@@ -76,11 +76,13 @@ function drawWindow() {
   const across = depth === 1 ? 1 : Math.max(1, Math.round(Math.sqrt((1.3 * depth * rows) / columns)));
   const gap = depth === 1 ? 0 : 2;
   const width = across * (columns + gap) - gap, height = Math.ceil(depth / across) * (rows + gap) - gap;
+  const mark = Math.floor(Math.max(width, height) / 180);
   paint(get("window"), width, height, (x, y) => {
     const slice = Math.floor(y / (rows + gap)) * across + Math.floor(x / (columns + gap));
     const row = y % (rows + gap), column = x % (columns + gap);
     if (row >= rows || column >= columns || slice >= depth) return [255, 255, 255];
-    if (slice === query[0] && row === query[1] && column === query[2]) return COLOURS.query;
+    // On large grids a mark of one pixel could not be seen.
+    if (slice === query[0] && Math.abs(row - query[1]) <= mark && Math.abs(column - query[2]) <= mark) return COLOURS.query;
     return padded[0][slice] && padded[1][row] && padded[2][column] ? COLOURS.seen : COLOURS.other;
   }, 460, state.length < 3 && Math.max(rows, columns) <= 64 ? 1 : 0);
   const keys = counts.reduce((a, b) => a * b, 1), all = state.reduce((product, a) => product * a.length, 1);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <utility>
 
 #include "commands.h"
 #include "simulation.h"
@@ -72,6 +73,19 @@ struct SvgWriter {
 };
 
 }  // namespace
+
+void Picture::polygon(std::vector<Point> points, Colour fill) {
+  shapes_.emplace_back(std::in_place_type<Polygon>, std::move(points), fill);
+}
+void Picture::line(std::vector<Point> points, Colour colour, double width) {
+  shapes_.emplace_back(std::in_place_type<Line>, std::move(points), colour, width);
+}
+void Picture::text(Point at, std::string text, double size, Anchor anchor) {
+  shapes_.emplace_back(std::in_place_type<Text>, at, std::move(text), size, anchor);
+}
+void Picture::rectangle(double x, double y, double width, double height, Colour fill) {
+  polygon({{x, y}, {x + width, y}, {x + width, y + height}, {x, y + height}}, fill);
+}
 
 std::string to_svg(const Picture& picture) {
   SvgWriter writer;

@@ -44,16 +44,10 @@ class Picture {
  public:
   Picture(double width, double height) : width_(width), height_(height) {}
 
-  void rectangle(double x, double y, double width, double height, Colour fill) {
-    polygon({{x, y}, {x + width, y}, {x + width, y + height}, {x, y + height}}, fill);
-  }
-  void polygon(std::vector<Point> points, Colour fill) { shapes_.push_back(Polygon{std::move(points), fill}); }
-  void line(std::vector<Point> points, Colour colour, double width) {
-    shapes_.push_back(Line{std::move(points), colour, width});
-  }
-  void text(Point at, std::string text, double size = 13, Anchor anchor = Anchor::start) {
-    shapes_.push_back(Text{at, std::move(text), size, anchor});
-  }
+  void rectangle(double x, double y, double width, double height, Colour fill);
+  void polygon(std::vector<Point> points, Colour fill);
+  void line(std::vector<Point> points, Colour colour, double width);
+  void text(Point at, std::string text, double size = 13, Anchor anchor = Anchor::start);
 
   double width() const { return width_; }
   double height() const { return height_; }

@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "nearfield/patterns.h"
+#include "nearfield/simulation.h"
 
 #if defined(NEARFIELD_STATIC)
 #define NF_API
@@ -309,40 +310,9 @@ NF_API nf_status nf_block_map(const nf_pattern* pattern, const int64_t* grid, in
 
 /* ---- the simulator --------------------------------------------------------------------------------------------- */
 
-/* How much faster than dense attention a pattern can be with tiles of a given shape (Hassani et al., "Generalized
- * Neighborhood Attention", 2025): what is visited, counted, never timed. Of one (batch, head); counts are exact up to
- * 2^53. */
-
-/* What all tiles of queries visit, in units of key tiles or of steps. */
-typedef struct nf_visits {
-  double units, keys, pairs;                   /* that are visited; keys, and (query, key) pairs, that the units hold */
-  double dense_units, dense_keys, dense_pairs; /* the same of dense attention with such tiles */
-  double most_units, most_keys;                /* of one tile of queries */
-  double full_units, masked_units;             /* that all queries of the tile see whole, and the others */
-  double waste;                                /* pairs / useful_pairs */
-  double worst_bound;                          /* of the speed-up if every tile took as long as the longest */
-  double mean_bound;                           /* if the tiles' work is shared out evenly */
-  double seconds, dense_seconds;               /* predicted; 0 without rates */
-} nf_visits;
-
-typedef struct nf_simulation {
-  size_t struct_size;
-  double query_tiles, dense_query_tiles; /* dilation and shifts may need more tiles than dense attention has */
-  double useful_pairs, dense_pairs;      /* (query, key) pairs: that are asked for, and all */
-  double ideal_bound;                    /* dense_pairs / useful_pairs: the speed-up that the sparsity promises */
-  nf_visits key_tiles; /* keys in a fixed tiling; a tile counts whole (bounds: units). Block-sparse kernels, and the
-                        * paper's own simulator */
-  nf_visits steps;     /* of this library's plans: from a tile's first key on, in pieces that cost what they hold
-                        * (bounds: keys) */
-} nf_simulation;
-
-/* Seconds on one thread, for one tile of queries: one key, what a mask adds to it, starting a key tile or step, and
- * starting and ending a tile. All finite and at least 0. */
-typedef struct nf_rates {
-  double per_key, per_masked_key, per_step, per_tile;
-} nf_rates;
-
-/* tile[axis]: queries of a tile, 1 to 1024; key_tile[axis]: keys of a key tile, and of a step at most. Neither may be
+/* How much faster than dense attention a pattern can be with tiles of a given shape (simulation.h has the structs).
+ *
+ * tile[axis]: queries of a tile, 1 to 1024; key_tile[axis]: keys of a key tile, and of a step at most. Neither may be
  * larger than its axis (along an order the one of positions). On the sphere tile[0] is 1. rates may be NULL. A pattern
  * is perfectly block-sparse where masked_units is 0. Set simulation->struct_size first; the fields that lie within it
  * are written. Takes O(sum of the axes' lengths); NF_UNSUPPORTED for spheres that would take minutes. */

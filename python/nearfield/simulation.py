@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nearfield import _abi
+from nearfield import _simulate
 from nearfield._errors import ArgumentError
 from nearfield._values import integer, number, shown
 from nearfield.grids import box, on_grid
@@ -196,7 +196,7 @@ steps 8.56x, ideal 10.24x)
     tiles = _fitting(first, queries) if tile is None else box("tile", tile, rank)
     key_tiles = _fitting(tiles, keys) if key_tile is None else box("key_tile", key_tile, rank)
     rates = _rates(gflops, head_dim, tiles, (mask_cost, step_seconds, tile_seconds))
-    found = _abi.simulate(words, lengths, tiles, key_tiles, rates)
+    found = _simulate.simulate(words, lengths, tiles, key_tiles, rates)
     return Simulation(
         pattern=pattern,
         grid=lengths,
@@ -216,8 +216,8 @@ def _fitting(tile: Sequence[int], lengths: Sequence[int]) -> tuple[int, ...]:
     return tuple(min(extent, max(length, 1)) for extent, length in zip(tile, lengths, strict=True))
 
 
-def _visits(found: _abi.Visits) -> Visits:
-    return Visits(**{each[0]: getattr(found, each[0]) for each in _abi.Visits._fields_})
+def _visits(found: _simulate.Visits) -> Visits:
+    return Visits(**{each[0]: getattr(found, each[0]) for each in _simulate.Visits._fields_})
 
 
 def _rates(

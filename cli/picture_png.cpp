@@ -37,7 +37,7 @@ class Raster {
     }
   }
   void operator()(const Text& text) {
-    const double dot = std::max(1.0, std::round(text.size * kScale / 12)) / kScale;
+    const double dot = std::max(2.0, std::floor(text.size * kScale / 12)) / kScale;  // readable, if small
     const double advance = (kLetterWidth + 1) * dot, width = advance * static_cast<double>(text.text.size()) - dot;
     double x = text.at.x - (text.anchor == Anchor::start ? 0 : text.anchor == Anchor::middle ? width / 2 : width);
     x = std::round(x * kScale) / kScale;

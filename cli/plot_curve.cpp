@@ -24,11 +24,14 @@ Picture plot_curve(nf_order order, const Axes& grid, const AnyPattern* pattern) 
   const nf_curve* windows = pattern == nullptr ? nullptr : std::get_if<nf_curve>(pattern);
   if (windows != nullptr) detail::check(nf_window_slots(head_of(*pattern), grid.data(), Axes(2).data()));
   const std::vector<int64_t> tokens = order_tokens(order, grid);
-  const double cell = std::min(kSide / static_cast<double>(std::max(grid[0], grid[1])), 36.0), top = 62;
+  const double cell = std::min(kSide / static_cast<double>(std::max(grid[0], grid[1])), 36.0);
   const double width = cell * static_cast<double>(grid[1]), height = cell * static_cast<double>(grid[0]);
-  Picture picture(std::max(width + 2 * kLeft, 560.0), top + height + 50);
   std::vector<std::string> title = {fmt::format("{} order of {} tokens", name_of(order), axes_text(grid))};
   if (windows != nullptr) title.push_back(pattern_text(*pattern));
+  const double paper = std::max(width + 2 * kLeft, 560.0);
+  title = fit_title(title, paper);
+  const double top = title_height(title);
+  Picture picture(paper, top + height + 50);
   draw_title(picture, title);
   picture.rectangle(kLeft, top, width, height, colours::kOther);
   std::vector<Point> path;

@@ -100,11 +100,14 @@ Picture plot_plan(const AnyPattern& pattern, const Axes& grid, const TileSizes& 
   const auto steps = plan_steps(head_of(pattern), grid, tiles.tile, tiles.key_tile);
   const Tiles order = order_of_tiles(steps, lengths, dilation);
   const int64_t tokens = tokens_of(grid);
-  const double cell = kSide / static_cast<double>(tokens), top = 92;
-  Picture picture(kLeft + kSide + 180, top + kSide + 66);
-  draw_title(picture,
-             {pattern_text(pattern), fmt::format("{} tokens; tiles of {} queries, steps of at most {} keys",
-                                                 axes_text(grid), axes_text(tiles.tile), axes_text(tiles.key_tile))});
+  constexpr double kWidth = kLeft + kSide + 180;
+  const std::vector<std::string> title =
+      fit_title({pattern_text(pattern), fmt::format("{} tokens; tiles of {} queries, steps of at most {} keys",
+                                                    axes_text(grid), axes_text(tiles.tile), axes_text(tiles.key_tile))},
+                kWidth);
+  const double cell = kSide / static_cast<double>(tokens), top = title_height(title) + 18;
+  Picture picture(kWidth, top + kSide + 66);
+  draw_title(picture, title);
   picture.rectangle(kLeft, top, kSide, kSide, colours::kOther);
   std::vector<bool> rows[2];  // masked, full
   size_t tile = 0;
@@ -135,10 +138,14 @@ Picture plot_blocks(const AnyPattern& pattern, const Axes& grid, int64_t block) 
   refuse_to_draw("grid", tokens, int64_t{1} << 31, "tokens");
   if (block >= 1) refuse_to_draw("block", (tokens + block - 1) / block, kMostBlocks, "blocks on each side");
   const BlockMap map = block_map(head_of(pattern), grid, block);
-  const double cell = kSide / static_cast<double>(tokens), top = 92;
-  Picture picture(kLeft + kSide + 30, top + kSide + 66);
-  draw_title(picture, {pattern_text(pattern), fmt::format("{} tokens; {:.1f}% of the blocks of {} x {} are empty",
-                                                          axes_text(grid), 100 * map.empty_ratio(), block, block)});
+  constexpr double kWidth = kLeft + kSide + 30;
+  const std::vector<std::string> title =
+      fit_title({pattern_text(pattern), fmt::format("{} tokens; {:.1f}% of the blocks of {} x {} are empty",
+                                                    axes_text(grid), 100 * map.empty_ratio(), block, block)},
+                kWidth);
+  const double cell = kSide / static_cast<double>(tokens), top = title_height(title) + 18;
+  Picture picture(kWidth, top + kSide + 66);
+  draw_title(picture, title);
   picture.rectangle(kLeft, top, kSide, kSide, colours::kOther);
   const auto side = static_cast<double>(block);
   for (const bool full : {false, true})

@@ -11,7 +11,7 @@ namespace nearfield::cli {
 namespace {
 
 constexpr int64_t kMostTokens = int64_t{1} << 21;
-constexpr double kPi = std::numbers::pi, kWidth = 640, kLeft = 30, kTop = 66;
+constexpr double kPi = std::numbers::pi, kWidth = 640, kLeft = 30, kTop = 96;
 constexpr int kPointsOfCircle = 96;
 
 // Mollweide's map, of equal areas: colatitude and longitude in radians, longitude 0 at the left edge.
@@ -75,8 +75,10 @@ Picture plot_sphere(const nf_sphere& pattern, const std::optional<Axes>& query) 
   const std::vector<int64_t> keys = keys_of(pattern, grid, token);
   const Circles queries(pattern.query), circles(pattern.key);
   Picture picture(kWidth + 2 * kLeft, kTop + kWidth / 2 + 60);
-  draw_title(picture, {sphere_text(pattern), fmt::format("query {} sees {} of {} keys; Mollweide's map, of equal areas",
-                                                         place_text(at), keys.size(), pattern.key.nlat * nlon)});
+  draw_title(picture, fit_title({sphere_text(pattern),
+                                 fmt::format("query {} sees {} of {} keys; Mollweide's map, of equal areas",
+                                             place_text(at), keys.size(), pattern.key.nlat * nlon)},
+                                kWidth + 2 * kLeft));
   draw_map(picture);
   std::vector<std::vector<bool>> seen(static_cast<size_t>(pattern.key.nlat),
                                       std::vector<bool>(static_cast<size_t>(nlon)));

@@ -76,10 +76,12 @@ void mark(Picture& picture, Point middle, double cell) {
 }
 
 // Cells of `seen`, row-major over the sheet's grid.
-Picture draw_sheet(const Sheet& sheet, const std::vector<bool>& seen, const std::vector<std::string>& title,
+Picture draw_sheet(const Sheet& sheet, const std::vector<bool>& seen, const std::vector<std::string>& lines,
                    const std::vector<LegendEntry>& legend, const int64_t* query, int rank) {
-  const double top = 34 + 19 * static_cast<double>(title.size() - 1) + (sheet.depth > 1 ? 14 : 0);
-  Picture picture(std::max(sheet.width() + kLeft + 20, 640.0), top + sheet.height() + 60);
+  const double width = std::max(sheet.width() + kLeft + 20, 640.0);
+  const std::vector<std::string> title = fit_title(lines, width);
+  const double top = title_height(title) + (sheet.depth > 1 ? 14 : 0);
+  Picture picture(width, top + sheet.height() + 60);
   draw_title(picture, title);
   for (int64_t slice = 0; slice < sheet.depth; ++slice) {
     const Point place = sheet.place(slice), at{kLeft + place.x, top + place.y};

@@ -6,10 +6,25 @@
 
 namespace nearfield::cli {
 
-double draw_title(Picture& picture, const std::vector<std::string>& lines) {
-  double y = 24;
-  for (size_t i = 0; i < lines.size(); ++i, y += 19) picture.text({16, y}, lines[i], i == 0 ? 15 : 12);
-  return y;
+std::vector<std::string> fit_title(const std::vector<std::string>& lines, double width) {
+  const auto most = static_cast<size_t>(std::max((width - 32) / 7.2, 20.0));  // letters
+  std::vector<std::string> fitting;
+  for (std::string rest : lines) {
+    while (rest.size() > most) {
+      const size_t at = rest.rfind("; ", most);
+      if (at == std::string::npos) break;
+      fitting.push_back(rest.substr(0, at + 1));
+      rest.erase(0, at + 2);
+    }
+    fitting.push_back(rest);
+  }
+  return fitting;
+}
+
+double title_height(const std::vector<std::string>& lines) { return 18 + 18 * static_cast<double>(lines.size()); }
+
+void draw_title(Picture& picture, const std::vector<std::string>& lines) {
+  for (size_t i = 0; i < lines.size(); ++i) picture.text({16, 24 + 18 * static_cast<double>(i)}, lines[i]);
 }
 
 void draw_legend(Picture& picture, double x, double y, const std::vector<LegendEntry>& entries) {

@@ -25,8 +25,11 @@ Picture plot_sphere(const nf_sphere& pattern, const std::optional<Axes>& query);
 
 // ---- what they share ----
 
-// A title of some lines, the largest first, at the top left; returns where what is below it begins.
-double draw_title(Picture& picture, const std::vector<std::string>& lines);
+// Lines that are too long for the width are broken after a semicolon.
+std::vector<std::string> fit_title(const std::vector<std::string>& lines, double width);
+// The lines at the top left, in title_height() of them.
+void draw_title(Picture& picture, const std::vector<std::string>& lines);
+double title_height(const std::vector<std::string>& lines);
 struct LegendEntry {
   Colour colour;
   std::string text;

@@ -35,7 +35,7 @@ struct Simulation {
 
 // shape.far: keys of a key tile, and of a step at most. On the sphere shape.near[0] is 1, and steps are of single
 // circles of latitude. For one (batch, head).
-// Errors: those of Plan; unsupported on the sphere for more than 2^32 tiles of queries times circles of keys.
+// Errors: those of Plan; unsupported on the sphere for what would take minutes or gigabytes.
 Simulation simulate(const Pattern& pattern, const TileShape& shape);
 
 struct SpeedupBound {

@@ -2,17 +2,19 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <vector>
 
 #include "base/error.h"
-#include "plan/arc_of_tile.h"
+#include "plan/arc_sums.h"
 #include "plan/arcs.h"
 #include "plan/key_tiles.h"
 
 namespace nearfield::core {
 namespace {
 
-constexpr int64_t kMostVisits = int64_t{1} << 32;  // of a circle of keys by a tile: some seconds
+constexpr double kMostVisits = 0x1p31;           // of a circle of keys by a tile: some seconds
+constexpr int64_t kMostKept = int64_t{1} << 23;  // half-widths times tiles of a circle: 400 MB
 
 // What the tiles along one circle of queries visit of a circle of keys with one half-width.
 struct Circle {
@@ -49,13 +51,8 @@ class Counter {
       intervals.clear();
       for (int64_t x = begin; x < begin + size_of(tile); ++x) intervals.push_back(arc_.keys_of(half_width, x));
       known->second.key_tiles.push_back(columns_.seen_by(intervals, true));
-      KeyTiles::Count steps;
-      ArcOfTile(arc_, half_width, begin, size_of(tile))
-          .for_each_piece(shape_.far[1], [&](const Piece& piece, const auto&, bool) {
-            ++steps.tiles;
-            steps.keys += piece.size;
-          });
-      known->second.steps.push_back(steps);
+      const ArcSums steps = arc_sums_of_tile(arc_, half_width, begin, size_of(tile), shape_.far[1]);
+      known->second.steps.push_back({steps.full + steps.masked, steps.visited});
     }
     return known->second;
   }
@@ -116,16 +113,21 @@ class Counter {
 };
 
 void refuse_what_takes_too_long(const SphereReach& reach, int64_t tiles, const TileShape& shape) {
-  int64_t circles = 0;  // of keys, by query latitude; each at most 2^14 times
-  int64_t widest = 0;
+  const SphereArc& arc = reach.arc();
+  int64_t circles = 0;  // of keys, over the query latitudes; at most 2^28
+  std::set<int64_t> half_widths;
   for (int64_t q = 0; q < reach.query_latitudes(); ++q)
-    for (const int32_t half_width : reach.half_widths(q)) ++circles, widest = max_of(widest, half_width);
-  // Each half-width is counted once, from every query's arc.
-  const int64_t kinds = min_of(widest + 1, circles);
-  if (circles * tiles > kMostVisits || kinds * max_of(reach.arc().queries, tiles) > kMostVisits)
-    unsupported("tile[1]=", shape.near[1], ": ", tiles, " tiles of each latitude's ", reach.arc().queries,
-                " queries and ", circles,
-                " circles of keys that latitudes see are too many to be simulated on the sphere");
+    for (const int32_t half_width : reach.half_widths(q)) ++circles, half_widths.insert(half_width);
+  // Each half-width is counted once: from every query's arc, and piece by piece where there is no closed form.
+  double work = static_cast<double>(circles) * static_cast<double>(tiles);
+  for (const int64_t half_width : half_widths) {
+    const int64_t pieces = has_closed_sums(arc, half_width) ? 1 : ceil_div(arc.keys, shape.far[1]);
+    work += static_cast<double>(arc.queries) * static_cast<double>(pieces);
+  }
+  const auto kinds = static_cast<int64_t>(half_widths.size());
+  if (work > kMostVisits || kinds * tiles > kMostKept)
+    unsupported("tile[1]=", shape.near[1], ": ", tiles, " tiles of each latitude's ", arc.queries, " queries and ",
+                circles, " circles of keys that latitudes see are too many to be simulated on the sphere");
 }
 
 }  // namespace

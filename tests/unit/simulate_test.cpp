@@ -277,6 +277,15 @@ TEST(Simulate, WritesOnlyTheFieldsThatTheCallerHas) {
   EXPECT_TRUE(std::all_of(bytes, bytes + 2 * sizeof(nf_visits), [](unsigned char byte) { return byte == 0x5a; }));
 }
 
+TEST(Simulate, SpheresThatWouldTakeMinutesAreRefused) {
+  const nf_sphere sphere = nf_make_sphere(64, 1 << 20, 64, 1 << 20);
+  const int64_t grid[] = {64, 1 << 20}, tile[] = {1, 1};
+  nf_simulation record = {};
+  record.struct_size = sizeof record;
+  EXPECT_EQ(nf_simulate(&sphere.pattern, grid, tile, tile, nullptr, &record), NF_UNSUPPORTED);
+  EXPECT_NE(std::string(nf_last_error()).find("tile[1]=1: 1048576 tiles"), std::string::npos) << nf_last_error();
+}
+
 TEST(Simulate, TheRulesAreDocumented) {
   nf_simulation record = {};
   record.struct_size = sizeof record;

@@ -218,7 +218,7 @@ void list_cases() {
 void run_suite(BenchArguments arguments) {
   const std::vector<std::string> names = suite_names();
   if (std::find(names.begin(), names.end(), arguments.suite) == names.end())
-    throw UsageError(fmt::format("suite={}: must be {}", arguments.suite, fmt::join(names, " or ")));
+    throw UsageError(fmt::format("suite={}: must be one of {}", arguments.suite, fmt::join(names, ", ")));
   const std::pair<const char*, bool> foreign[] = {
       {"case", !arguments.cases.empty()},     {"shape", !arguments.shape.empty()},
       {"pattern", arguments.pattern.any()},   {"engine", arguments.engine != "auto"},
@@ -296,11 +296,14 @@ void add_bench(CLI::App& app) {
   command->add_flag("--json", arguments->json, "Print one JSON object instead of the table");
   command
       ->add_option("--suite", arguments->suite,
+                   "gna: windows and strides of published models, what they gain over dense attention and could; "
                    "hilbert: what the Hilbert curve is worth to block-sparse attention; sphere: the cases on the "
                    "sphere beside planar windows")
       ->type_name("NAME")
       ->group("Suite (instead of cases)");
-  command->add_flag("--full", arguments->full, "More sizes, of the sphere a quarter of a degree: some minutes")
+  command
+      ->add_flag("--full", arguments->full,
+                 "More sizes, of gna the published ones, of the sphere a quarter of a degree: some minutes")
       ->group("Suite (instead of cases)");
   command->add_flag("--markdown", arguments->markdown, "Print Markdown tables")->group("Suite (instead of cases)");
   command->add_option("--shape", arguments->shape, "Of the query: batch,*grid,heads,head_dim; with a pattern")

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "bench_gna.h"
 #include "bench_hilbert.h"
 #include "bench_machine.h"
 #include "bench_sphere.h"
@@ -81,11 +82,35 @@ bool run_sphere_suite(const SuiteSettings& settings) {
          std::all_of(report.memory.begin(), report.memory.end(), succeeded);
 }
 
+bool run_gna_suite(const SuiteSettings& settings) {
+  const SuiteFormat format = settings.format;
+  const bool quiet = format == SuiteFormat::json;
+  GnaReport report;
+  Peaks peaks(settings.dtype);
+  report.machine = describe_machine(settings.options.isa, peaks);
+  report.dtype = settings.dtype;
+  report.threads = settings.options.num_threads;
+  report.full = settings.full;
+  const std::vector<GnaUse> uses = gna_uses(settings.full);
+  Progress progress(static_cast<int64_t>(uses.size()));
+  if (!quiet) print_machine(report.machine);
+  if (!quiet) print_gna_head(report, format);
+  for (const GnaUse& use : uses) {
+    progress.show(static_cast<int64_t>(report.results.size()), use.name);
+    report.results.push_back(
+        time_gna(use, settings.dtype, settings.options, settings.budget, report.machine.peak_gflops));
+    progress.clear();
+    if (!quiet) print_gna(report.results.back(), format);
+  }
+  quiet ? fmt::print("{}\n", to_json(report)) : print_gna_goal(report.results);
+  return std::all_of(report.results.begin(), report.results.end(), [](const auto& r) { return r.failure.empty(); });
+}
+
 struct Suite {
   const char* name;
   bool (*run)(const SuiteSettings&);
 };
-constexpr Suite kSuites[] = {{"hilbert", run_hilbert_suite}, {"sphere", run_sphere_suite}};
+constexpr Suite kSuites[] = {{"gna", run_gna_suite}, {"hilbert", run_hilbert_suite}, {"sphere", run_sphere_suite}};
 
 }  // namespace
 

@@ -31,5 +31,7 @@ void add_run(CLI::App& app);
 void add_explain(CLI::App& app);
 void add_check(CLI::App& app);
 void add_bench(CLI::App& app);
+void add_simulate(CLI::App& app);
+void add_plot(CLI::App& app);
 
 }  // namespace nearfield::cli

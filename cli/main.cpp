@@ -19,6 +19,8 @@ void register_commands(CLI::App& app) {
   add_info(app);
   add_run(app);
   add_explain(app);
+  add_simulate(app);
+  add_plot(app);
   add_check(app);
   add_bench(app);
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from nearfield import HilbertSlide, HilbertWindow, Neighborhood, SphereNeighborhood, Window, plot
+from nearfield import HilbertSlide, HilbertWindow, Neighborhood, SphereNeighborhood, Window, plot, simulate
 
 LENGTH = 24  # of the axes that are drawn as a matrix
 
@@ -64,6 +64,29 @@ def masks() -> Figure:
     return figure
 
 
+def bounds() -> Figure:
+    """What each stride of a window may gain, with key tiles and with steps."""
+    figure = Figure(figsize=(8.0, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    strides = range(1, 81)
+    found = [simulate(Neighborhood(80, stride=s), (256, 256), 16) for s in strides]
+    axes.axhline(found[0].ideal_bound, color="#777777", linewidth=1, linestyle="--", label="ideal")
+    for values, colour, style, name in (
+        ([each.steps.mean_bound for each in found], "#009E73", ":", "steps, mean"),
+        ([each.key_tiles.mean_bound for each in found], "#0072B2", "-", "key tiles, mean"),
+        ([each.key_tiles.worst_bound for each in found], "#D55E00", "-", "key tiles, slowest tile"),
+    ):
+        axes.plot(strides, values, color=colour, linestyle=style, linewidth=1.6, label=name)
+    perfect = [s for s, each in zip(strides, found, strict=True) if each.is_block_sparse]
+    axes.plot(perfect, [found[0].ideal_bound] * len(perfect), "o", color="#0072B2", label="without any mask")
+    axes.set_xlabel("stride, on both axes")
+    axes.set_ylabel("bound of the speed-up over dense")
+    axes.set_title("80 x 80 window on 256 x 256 tokens, tiles of 16 x 16 queries and keys", fontsize="medium")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, ncols=2, loc="lower center")
+    return figure
+
+
 PICTURES: dict[str, Callable[[], Figure]] = {
     "first": lambda: plot.window(Neighborhood(7), (20, 28), query=(9, 11)),
     "clamp": lambda: plot.window(Neighborhood(7), (16, 24), query=(2, 10)),
@@ -81,6 +104,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "masks": masks,
     "sphere_weights": sphere_weights,
     "weights": weights,
+    "bounds": bounds,
     "blocks": lambda: plot.block_map(Neighborhood(65), 512, tile=16, step=60),
     "blocks_stride": lambda: plot.block_map(Neighborhood(64, stride=16), 512, tile=16, step=64),
 }

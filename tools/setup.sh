@@ -19,6 +19,7 @@ build       libzip-dev
 build       nlohmann-json3-dev
 build       pkgconf           pkg-config --version
 test        libgtest-dev
+test        chromium          chromium --version
 demo,docs,lint,python python3      python3 --version
 demo,docs,lint,python python3-venv python3 -c "import ensurepip"
 python      binutils          readelf --version

@@ -127,4 +127,20 @@ inline BlockMap block_map(const nf_pattern* pattern, ListOf<int64_t> grid, int64
   return map;
 }
 
+// What tiles of `tile` queries visit of keys in tiles of `key_tile`, and how much faster than dense attention that can
+// be: one value for each axis, one in all for a pattern along an order. Times are predicted if rates are given. See
+// nf_simulate.
+inline nf_simulation simulate(const nf_pattern* pattern, ListOf<int64_t> grid, ListOf<int64_t> tile,
+                              ListOf<int64_t> key_tile, const nf_rates* rates = nullptr) {
+  const auto* const lengths = detail::axes_of(pattern, grid, "grid");
+  const auto* const queries = detail::rules_of(pattern, tile, "tile");
+  const auto* const keys = detail::rules_of(pattern, key_tile, "key_tile");
+  nf_simulation simulation{};
+  simulation.struct_size = sizeof simulation;
+  detail::check(nf_simulate(pattern, lengths, queries, keys, rates, &simulation));
+  return simulation;
+}
+// No key tile that is visited needs a mask: the sparsity can become speed in full.
+inline bool is_block_sparse(const nf_simulation& simulation) { return simulation.key_tiles.masked_units == 0; }
+
 }  // namespace nearfield

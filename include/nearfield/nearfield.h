@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "nearfield/patterns.h"
+#include "nearfield/simulation.h"
 
 #if defined(NEARFIELD_STATIC)
 #define NF_API
@@ -306,6 +307,17 @@ typedef struct nf_block_counts {
  * NULL where capacity is 0. 1 <= block <= 1024. NF_UNSUPPORTED if the map exceeds 256 MiB or takes too long to make. */
 NF_API nf_status nf_block_map(const nf_pattern* pattern, const int64_t* grid, int64_t block, int64_t capacity,
                               nf_block* blocks, nf_block_counts* counts);
+
+/* ---- the simulator --------------------------------------------------------------------------------------------- */
+
+/* How much faster than dense attention a pattern can be with tiles of a given shape (simulation.h has the structs).
+ *
+ * tile[axis]: queries of a tile, 1 to 1024; key_tile[axis]: keys of a key tile, and of a step at most. Neither may be
+ * larger than its axis (along an order the one of positions). On the sphere tile[0] is 1. rates may be NULL. A pattern
+ * is perfectly block-sparse where masked_units is 0. Set simulation->struct_size first; the fields that lie within it
+ * are written. Takes O(sum of the axes' lengths); NF_UNSUPPORTED for spheres that would take minutes. */
+NF_API nf_status nf_simulate(const nf_pattern* pattern, const int64_t* grid, const int64_t* tile,
+                             const int64_t* key_tile, const nf_rates* rates, nf_simulation* simulation);
 
 /* ---- what would run, and on what ----------------------------------------------------------------------------- */
 

@@ -30,6 +30,7 @@ from nearfield.patterns import (
     SphereNeighborhood,
     Window,
 )
+from nearfield.simulation import Simulation, Visits, simulate
 
 __all__ = [
     "ArgumentError",
@@ -43,11 +44,13 @@ __all__ = [
     "Neighborhood",
     "Order",
     "Pattern",
+    "Simulation",
     "Slide",
     "SphereGlobal",
     "SphereGrid",
     "SphereNeighborhood",
     "UnsupportedError",
+    "Visits",
     "Window",
     "__version__",
     "attend",
@@ -59,6 +62,7 @@ __all__ = [
     "na2d",
     "na3d",
     "order",
+    "simulate",
 ]
 
 _MODULES = ("compat", "geometry", "jax", "nn", "numpy", "plot")

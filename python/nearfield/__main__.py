@@ -6,6 +6,7 @@ import argparse
 import sys
 
 import nearfield
+from nearfield.bench._gna import gna
 from nearfield.bench._overhead import overhead
 from nearfield.bench._slide import slide
 
@@ -21,21 +22,31 @@ def main(arguments: list[str] | None = None) -> int:
     what.add_argument(
         "--slide", action="store_true", help="slide attention unfolded in torch, and along the Hilbert curve"
     )
-    bench.add_argument("--rounds", type=int, help="alternating rounds (default: 40 of 300 calls, for --slide 5)")
+    what.add_argument(
+        "--gna", action="store_true", help="windows and strides of published models beside torch's dense attention"
+    )
+    bench.add_argument(
+        "--rounds", type=int, help="alternating rounds (default: 40 of 300 calls, for --slide 5, for --gna 3)"
+    )
+    bench.add_argument("--divide", type=int, default=2, help="--gna: what lengths are divided by (default 2; 1: none)")
     bench.add_argument("--side", type=int, default=96, help="--slide: tokens of each side of the grid (default 96)")
     bench.add_argument("--window", type=int, default=16, help="--slide: tokens of each side of a window (default 16)")
     parsed = parser.parse_args(arguments)
     if parsed.command == "info":
         print(nearfield.info())
         return 0
-    rounds = parsed.rounds if parsed.rounds is not None else 40 if parsed.overhead else 5
-    for name, count in (("rounds", rounds), ("side", parsed.side), ("window", parsed.window)):
+    rounds = parsed.rounds if parsed.rounds is not None else 40 if parsed.overhead else 3 if parsed.gna else 5
+    counts = (("rounds", rounds), ("side", parsed.side), ("window", parsed.window), ("divide", parsed.divide))
+    for name, count in counts:
         if count < 1:
             parser.error(f"--{name}={count}: must be at least 1")
     try:
-        print(overhead(rounds) if parsed.overhead else slide(parsed.side, parsed.window, rounds))
+        if parsed.gna:
+            print(gna(rounds, parsed.divide))
+        else:
+            print(overhead(rounds) if parsed.overhead else slide(parsed.side, parsed.window, rounds))
     except ModuleNotFoundError as missing:
-        name = "overhead" if parsed.overhead else "slide"
+        name = "overhead" if parsed.overhead else "gna" if parsed.gna else "slide"
         print(f"bench --{name}: needs torch, which cannot be imported: {missing}", file=sys.stderr)
         return 1
     return 0

@@ -322,7 +322,7 @@ def merge_backward(
 def bias_extents(pattern: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]:
     """nf_bias_extents: e for each axis of the grid, where a bias table has 2*e - 1 entries."""
     extents = (ctypes.c_int64 * len(grid))()
-    _geometry("nf_bias_extents", pattern, grid, ctypes.addressof(extents))
+    geometry_call("nf_bias_extents", pattern, grid, ctypes.addressof(extents))
     return tuple(extents)
 
 
@@ -345,13 +345,13 @@ def sphere_latitudes(grid: Sequence[int], colatitudes: int, area_weights: int) -
 def window_slots(pattern: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]:
     """nf_window_slots: the length of the longest window on each axis of the grid."""
     slots = (ctypes.c_int64 * len(grid))()
-    _geometry("nf_window_slots", pattern, grid, ctypes.addressof(slots))
+    geometry_call("nf_window_slots", pattern, grid, ctypes.addressof(slots))
     return tuple(slots)
 
 
 def windows(pattern: Sequence[int], grid: Sequence[int], first: int, count: int, keys: int, bias_index: int) -> None:
     """nf_windows, into int64 memory (count, product of the slots) at two addresses, the second 0 on the sphere."""
-    _geometry("nf_windows", pattern, grid, first, count, keys, bias_index)
+    geometry_call("nf_windows", pattern, grid, first, count, keys, bias_index)
 
 
 def plan_steps(
@@ -361,11 +361,11 @@ def plan_steps(
     count = ctypes.c_int64()
     boxes = [(ctypes.c_int64 * len(each))(*each) for each in (tile, step)]
     places = [ctypes.addressof(each) for each in boxes]
-    _geometry("nf_plan_steps", pattern, grid, *places, capacity, steps, ctypes.addressof(count))
+    geometry_call("nf_plan_steps", pattern, grid, *places, capacity, steps, ctypes.addressof(count))
     return count.value
 
 
-def _geometry(function: str, pattern: Sequence[int], grid: Sequence[int], *more: int) -> None:
+def geometry_call(function: str, pattern: Sequence[int], grid: Sequence[int], *more: int) -> None:
     words, lengths = (ctypes.c_int64 * len(pattern))(*pattern), (ctypes.c_int64 * len(grid))(*grid)
     status = getattr(lib, function)(ctypes.addressof(words), ctypes.addressof(lengths), *more)
     if status:

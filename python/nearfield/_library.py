@@ -34,6 +34,7 @@ _FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
     "nf_sphere_latitudes": (_i32, (_pointer,) * 3),
     "nf_window_slots": (_i32, (_pointer,) * 3),
     "nf_windows": (_i32, (_pointer, _pointer, _i64, _i64, _pointer, _pointer)),
+    "nf_simulate": (_i32, (_pointer, _pointer, _pointer, _pointer, _pointer, _pointer)),
     "nf_plan_steps": (_i32, (_pointer, _pointer, _pointer, _pointer, _i64, _pointer, _pointer)),
     "nf_cpu_model": (_text, ()),
     "nf_default_num_threads": (_i32, ()),

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from nearfield import _abi, grids
 from nearfield._errors import ArgumentError
-from nearfield._values import choice, integer, integers, is_sequence, shown
-from nearfield.grids import on_grid
+from nearfield._values import choice, integer
+from nearfield.grids import box, on_grid
 from nearfield.patterns import ORDERS, Ints, Pattern, SphereNeighborhood
 from nearfield.patterns._words import dilations_of, is_on_sphere, key_grid_of, order_of
 
@@ -168,7 +168,7 @@ def plan_steps(pattern: Pattern, grid: Ints, tile: Ints, step: Ints) -> NDArray[
     """
     words, lengths = on_grid(pattern, grid)
     rank = len(dilations_of(words))
-    boxes = _box("tile", tile, rank), _box("step", step, rank)
+    boxes = box("tile", tile, rank), box("step", step, rank)
     if isinstance(pattern, SphereNeighborhood) and boxes[0][0] != 1:
         raise ArgumentError(f"tile[0]={boxes[0][0]}: must be 1 on the sphere: tiles are of queries of one latitude")
     fixed = (words, lengths, *boxes)
@@ -235,14 +235,3 @@ def block_pairs(pattern: Pattern, grid: Ints, block: int = 128, order: str | Non
         places, pairs = np.unique(places, return_counts=True)
         found[places] += pairs
     return found.reshape(blocks, key_blocks)
-
-
-def _box(name: str, value: Ints, rank: int) -> tuple[int, ...]:
-    """The lengths of a box of a plan of `rank` axes: one number is that of every axis."""
-    lengths = integers(name, value)
-    if not is_sequence(value):
-        lengths *= rank
-    if len(lengths) != rank:
-        axes = f"the grid has {rank} axes" if rank > 1 else "a sequence or curve has 1 axis"
-        raise ArgumentError(f"{name}={shown(value)}: has {len(lengths)} values, but {axes}")
-    return lengths

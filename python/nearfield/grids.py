@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nearfield import _abi
 from nearfield._errors import ArgumentError
-from nearfield._values import choice, integers, shown
+from nearfield._values import choice, integers, is_sequence, shown
 from nearfield.patterns import ORDERS, Ints, Pattern, check_pattern
 from nearfield.patterns._words import is_on_sphere
 
@@ -139,3 +139,14 @@ def on_grid(pattern: Pattern, grid: Ints) -> tuple[tuple[int, ...], tuple[int, .
     check_pattern(pattern)
     axes = grid_lengths(grid)
     return pattern.words(len(axes)), axes
+
+
+def box(name: str, value: Ints, rank: int) -> tuple[int, ...]:
+    """The lengths of a box of a plan of `rank` axes: one number is that of every axis."""
+    lengths = integers(name, value)
+    if not is_sequence(value):
+        lengths *= rank
+    if len(lengths) != rank:
+        axes = f"the grid has {rank} axes" if rank > 1 else "a sequence or curve has 1 axis"
+        raise ArgumentError(f"{name}={shown(value)}: has {len(lengths)} values, but {axes}")
+    return lengths

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <variant>
 
 #include "base/error.h"
@@ -111,6 +112,28 @@ Plan validate_plan(const Pattern& pattern, const int64_t* tile, const int64_t* s
     invalid_argument("tile=", extents,
                      ": must be smaller: all tiles' queries times the keys that they visit must be below 2^63");
   }
+}
+
+TileShape validate_simulated_tiles(const Pattern& pattern, const int64_t* tile, const int64_t* key_tile) {
+  require(tile, "tile");
+  require(key_tile, "key_tile");
+  TileShape shape;
+  const auto check = [](const char* name, int a, int64_t extent, int64_t most, const char* what) {
+    if (extent < 1) invalid_argument(name, "[", a, "]=", extent, ": must be at least 1");
+    if (extent > most) invalid_argument(name, "[", a, "]=", extent, ": must be at most ", most, what);
+  };
+  for (int a = 0; a < pattern.rank; ++a) {
+    const auto [queries, keys] =
+        std::visit([](const auto& rule) { return std::pair(rule.queries, rule.keys); }, pattern.axes[a]);
+    check("tile", a, tile[a], max_of(queries, 1), ", the tokens of the axis");
+    check("tile", a, tile[a], kMaxTileExtent, "");
+    check("key_tile", a, key_tile[a], max_of(keys, 1), ", the keys of the axis");
+    shape.near[a] = tile[a];
+    shape.far[a] = key_tile[a];
+  }
+  if (pattern.has_arcs() && tile[0] != 1)
+    invalid_argument("tile[0]=", tile[0], ": must be 1 on the sphere: tiles are of queries of one latitude");
+  return shape;
 }
 
 }  // namespace nearfield::core

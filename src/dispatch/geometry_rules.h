@@ -28,6 +28,9 @@ void check_windows(const Pattern& pattern, int64_t first, int64_t count, const i
 inline constexpr int64_t kMaxTileExtent = 1024;
 Plan validate_plan(const Pattern& pattern, const int64_t* tile, const int64_t* step);
 
+// Tiles of queries and of keys that are no larger than the pattern's grid; those of plans, too.
+TileShape validate_simulated_tiles(const Pattern& pattern, const int64_t* tile, const int64_t* key_tile);
+
 // Tokens of a block of a block map: 1 to kMaxTileExtent.
 void check_block(int64_t block);
 

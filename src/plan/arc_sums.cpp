@@ -84,13 +84,25 @@ int64_t useful_pairs(const SphereArc& arc, int64_t half_width) {
 
 }  // namespace
 
-ArcSums arc_sums(const SphereArc& arc, int64_t half_width, int64_t near_extent, int64_t far_extent) {
-  ArcSums sums;
-  if (half_width < 0) return sums;
+bool has_closed_sums(const SphereArc& arc, int64_t half_width) {
   // Adjacent queries' arcs begin query_unit / key_unit keys apart, of which one is 1.
   const int64_t shift = arc.query_unit(), longest = arc.longest_window(half_width);
   const int64_t shortest = min_of((2 * half_width + 1) / arc.key_unit(), arc.keys);
-  const bool is_plain = shortest == arc.keys || (shortest >= shift && longest + shift <= arc.keys);
+  return shortest == arc.keys || (shortest >= shift && longest + shift <= arc.keys);
+}
+
+ArcSums arc_sums_of_tile(const SphereArc& arc, int64_t half_width, int64_t begin, int64_t size, int64_t far_extent) {
+  ArcSums sums;
+  if (half_width < 0) return sums;
+  (has_closed_sums(arc, half_width) ? add_tile : walk_tile)(sums, arc, half_width, begin, size, far_extent);
+  sums.executed = sums.visited * size;
+  return sums;
+}
+
+ArcSums arc_sums(const SphereArc& arc, int64_t half_width, int64_t near_extent, int64_t far_extent) {
+  ArcSums sums;
+  if (half_width < 0) return sums;
+  const bool is_plain = has_closed_sums(arc, half_width);
   for (int64_t begin = 0; begin < arc.queries; begin += near_extent) {
     const int64_t size = min_of(near_extent, arc.queries - begin), before = sums.visited;
     (is_plain ? add_tile : walk_tile)(sums, arc, half_width, begin, size, far_extent);

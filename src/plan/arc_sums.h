@@ -15,6 +15,12 @@ struct ArcSums {
   int64_t visited = 0, masked_visited = 0;  // keys of the pieces, and of those that are masked
 };
 
+// Whether a tile takes constant time; else its pieces are walked.
+bool has_closed_sums(const SphereArc& arc, int64_t half_width);
+
+// Of one tile; `useful` is left out.
+ArcSums arc_sums_of_tile(const SphereArc& arc, int64_t half_width, int64_t begin, int64_t size, int64_t far_extent);
+
 // Tiles of near_extent longitudes, each arc cut as by expand_arcs.
 ArcSums arc_sums(const SphereArc& arc, int64_t half_width, int64_t near_extent, int64_t far_extent);
 

@@ -23,6 +23,13 @@ bool is_better(const TileChoice& a, const TileChoice& b) {
 
 }  // namespace
 
+void check_rates(const MachineRates& rates) {
+  check_rate("per_key", rates.per_key);
+  check_rate("per_masked_key", rates.per_masked_key);
+  check_rate("per_step", rates.per_step);
+  check_rate("per_tile", rates.per_tile);
+}
+
 double predicted_seconds(const PlanStatistics& statistics, const MachineRates& rates) {
   return rates.per_key * static_cast<double>(statistics.visited_keys) +
          rates.per_masked_key * static_cast<double>(statistics.masked_keys) +
@@ -32,10 +39,7 @@ double predicted_seconds(const PlanStatistics& statistics, const MachineRates& r
 
 TileChoice choose_tile(const Pattern& pattern, std::span<const TileShape> candidates, const MachineRates& rates,
                        bool transposed, bool keep_laps) {
-  check_rate("per_key", rates.per_key);
-  check_rate("per_masked_key", rates.per_masked_key);
-  check_rate("per_step", rates.per_step);
-  check_rate("per_tile", rates.per_tile);
+  check_rates(rates);
   if (candidates.empty()) invalid_argument("candidates: must hold at least one tile shape");
   TileChoice best;
   for (size_t i = 0; i < candidates.size(); ++i) {

@@ -16,6 +16,9 @@ struct MachineRates {
   double per_tile = 0;        // starting and ending a tile
 };
 
+// Errors: invalid_argument if one is negative or not finite.
+void check_rates(const MachineRates& rates);
+
 // For one (batch, head) on one thread.
 double predicted_seconds(const PlanStatistics& statistics, const MachineRates& rates);
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import nearfield as nf
 import numpy as np
 import pytest
-from nearfield import _abi, _errors, _library, _options, merging, patterns
+from nearfield import _abi, _errors, _library, _options, _simulate, merging, patterns
 from nearfield.geometry import PLAN_STEP
 
 INCLUDE = Path(__file__).parents[2] / "include"
-HEADERS = "".join((INCLUDE / "nearfield" / name).read_text() for name in ("nearfield.h", "patterns.h"))
+HEADERS = "".join((INCLUDE / "nearfield" / name).read_text() for name in ("nearfield.h", "patterns.h", "simulation.h"))
 HEADER = re.sub(r"/\*.*?\*/", "", HEADERS, flags=re.DOTALL)
 
 # What has no counterpart in Python.
@@ -112,6 +112,9 @@ def test_every_struct_of_the_header_is_compared():
         "nf_merge_part",
         "nf_plan_step",
         "nf_explanation",
+        "nf_rates",
+        "nf_simulation",
+        "nf_visits",
     }
 
 
@@ -269,6 +272,11 @@ def test_calls(compiled):
     assert [tensor_at(each) for each in gradients.values()] == [tuple(each) for each in tensors[13:]]
 
 
+def test_rates_are_four_doubles(compiled):
+    fields = {"per_key": [0, 8], "per_masked_key": [8, 8], "per_step": [16, 8], "per_tile": [24, 8]}
+    assert compiled["structs"]["nf_rates"] == {"": 32, **fields}
+
+
 def test_parts_of_a_merge(compiled):
     """A table of pointers: out and logsumexp of the first part, of the second, ..."""
     assert compiled["structs"]["nf_merge_part"] == {"": 16, "out": [0, 8], "logsumexp": [8, 8]}
@@ -276,13 +284,17 @@ def test_parts_of_a_merge(compiled):
 
 def test_explanations_and_plan_steps(compiled):
     for name, size, fields in (
-        (
-            "nf_explanation",
-            ctypes.sizeof(_abi.Explanation),
-            {
-                f: (getattr(_abi.Explanation, f).offset, getattr(_abi.Explanation, f).size)
-                for f, _ in _abi.Explanation._fields_
-            },
+        *(
+            (
+                name,
+                ctypes.sizeof(kind),
+                {f: (getattr(kind, f).offset, getattr(kind, f).size) for f, _ in kind._fields_},
+            )
+            for name, kind in (
+                ("nf_explanation", _abi.Explanation),
+                ("nf_visits", _simulate.Visits),
+                ("nf_simulation", _simulate.Simulation),
+            )
         ),
         ("nf_plan_step", PLAN_STEP.itemsize, {f: (at, d.itemsize) for f, (d, at) in PLAN_STEP.fields.items()}),
     ):

@@ -92,9 +92,9 @@ def attend(
         "highest", "high" or "medium": the least precision of float32 products, in torch's words. Every engine of this
         version computes in the highest.
     engine, isa, kernel
-        "auto", or which to take: engine "reference" (float64, slow: the oracle), "cpu" or "block_sparse" (to compare
-        with: forward only); isa "portable" or "avx2"; kernel "band" or "tile". `info` and `explain` list and explain
-        them.
+        "auto", or which to take: engine "reference" (float64, slow: the oracle), "cpu", or to compare with
+        "block_sparse" (forward only), "naive" and "gemm" (explicit weights); isa "portable" or "avx2"; kernel "band" or
+        "tile". `info` and `explain` list and explain them.
     num_threads
         0: torch's own number for torch; else NEARFIELD_NUM_THREADS or the number of cores.
 

@@ -30,6 +30,7 @@ from nearfield.patterns import (
     SphereNeighborhood,
     Window,
 )
+from nearfield.unfused import av, qk
 
 __all__ = [
     "ArgumentError",
@@ -51,6 +52,7 @@ __all__ = [
     "Window",
     "__version__",
     "attend",
+    "av",
     "bias_extents",
     "explain",
     "info",
@@ -59,6 +61,7 @@ __all__ = [
     "na2d",
     "na3d",
     "order",
+    "qk",
 ]
 
 _MODULES = ("compat", "geometry", "jax", "nn", "numpy", "plot")

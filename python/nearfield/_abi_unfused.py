@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from nearfield._abi import Modifiers, Options, TensorWords, _geometry, _pack
 from nearfield._library import fail, lib
+
+
+def modifiers_of(words: Mapping[str, TensorWords]) -> Modifiers:
+    """Those of a call's tensors that are modifiers."""
+    return Modifiers._make([*(words.get(name) for name in Modifiers._fields[:-1]), 0.0])
 
 
 def weight_slots(pattern: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]:

@@ -17,7 +17,9 @@ from nearfield.functional import grid_rank
 from nearfield.patterns import Pattern, check_pattern
 from nearfield.unfused import check_takes_weights
 
-_BACKWARD_TENSORS = 4  # of the size of the weights that their gradients take: dP, what softmax makes of it, two products
+_BACKWARD_TENSORS = (
+    4  # of the size of the weights that their gradients take: dP, what softmax makes of it, two products
+)
 
 
 @dataclass(frozen=True)
@@ -162,10 +164,14 @@ def explain(
     weights, workspace, reason = 0, found.workspace, found.reason.decode()
     if explicit:
         dtype = accumulator(face.dtype_of(query))
-        shape = shape_of(settings.pattern, query.shape, None if additional_keys is None else additional_keys.shape, dtype)
+        shape = shape_of(
+            settings.pattern, query.shape, None if additional_keys is None else additional_keys.shape, dtype
+        )
         weights = bytes_of(shape, dtype)
         workspace = _BACKWARD_TENSORS * weights if backward else 0
-        reason = f"Asked for: explicit weights {shape} take {shown_bytes(weights)}; without return_weights none are stored"
+        reason = (
+            f"Asked for: explicit weights {shape} take {shown_bytes(weights)}; without return_weights none are stored"
+        )
     return Explanation(
         engine=name_of("nf_engine_name", found.engine),
         isa=name_of("nf_isa_name", found.isa),

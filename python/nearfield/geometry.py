@@ -20,7 +20,16 @@ from nearfield.grids import on_grid
 from nearfield.patterns import ORDERS, Ints, Pattern, SphereNeighborhood
 from nearfield.patterns._words import dilations_of, is_on_sphere, key_grid_of, order_of
 
-__all__ = ["PLAN_STEP", "Windows", "block_pairs", "plan_steps", "weight_keys", "weight_slots", "window_slots", "windows"]
+__all__ = [
+    "PLAN_STEP",
+    "Windows",
+    "block_pairs",
+    "plan_steps",
+    "weight_keys",
+    "weight_slots",
+    "window_slots",
+    "windows",
+]
 
 Indices = NDArray[np.int64]
 

@@ -73,7 +73,9 @@ def backward(
     return dict(zip(sources, arrays, strict=True))
 
 
-def run(name: str, settings: Settings, operands: dict[str, Any], results: list[Any], bits: int) -> tuple[jax.Array, ...]:
+def run(
+    name: str, settings: Settings, operands: dict[str, Any], results: list[Any], bits: int
+) -> tuple[jax.Array, ...]:
     """The results of the handler nearfield_`name`; operands by their names in _OPERANDS, bits: which results these are."""
     return _run(f"nearfield_{name}", settings, [operands.get(each) for each in _OPERANDS], results, bits)
 

@@ -143,7 +143,7 @@ def _check_kinds(function: str, settings: Settings, kinds: tuple[_Kind, ...]) ->
         if own and own[0] != batch:
             raise ArgumentError(f"{name}: shape {own}: must have the batch of {first}, {batch}")
         words[name] = words_of(name, (0, *own[1:]), dtype)
-    modifiers = _abi.Modifiers(**{name: each for name, each in words.items() if name in _abi.Modifiers._fields})
+    modifiers = _abi_unfused.modifiers_of(words)
     options = settings.abi()
     if function == "qk":
         _abi_unfused.qk(settings.pattern, words["query"], words["key"], words["weights"], modifiers, options)

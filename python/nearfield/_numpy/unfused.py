@@ -28,9 +28,8 @@ class _Call:
         return [words_of(name, self.arrays[name]) for name in names]
 
     def modifiers(self) -> _abi.Modifiers:
-        return _abi.Modifiers(
-            **{name: words_of(name, self.arrays[name]) for name in _MODIFIERS if name in self.arrays}
-        )
+        given = {name: words_of(name, each) for name, each in self.arrays.items() if name in _MODIFIERS}
+        return _abi_unfused.modifiers_of(given)
 
     def weights(self, settings: Settings, wide: bool) -> Array:
         """Memory for the weights of query and additional_keys."""
@@ -72,9 +71,7 @@ def av(arrays: Sequence[Maybe], names: Sequence[str], settings: Settings) -> Arr
     return out
 
 
-def attend_weights(
-    arrays: Sequence[Maybe], names: Sequence[str], settings: Settings
-) -> tuple[Array, Array, Array]:
+def attend_weights(arrays: Sequence[Maybe], names: Sequence[str], settings: Settings) -> tuple[Array, Array, Array]:
     """out, logsumexp, weights; arrays: query, key, value, additional_keys, additional_values, key_mask, bias."""
     call = _Call(arrays, names)
     inputs = call.words("query", "key", "value")

@@ -35,9 +35,7 @@ def av(tensors: Sequence[Maybe], names: Sequence[str], settings: Settings) -> Te
     return found
 
 
-def attend_weights(
-    tensors: Sequence[Maybe], names: Sequence[str], settings: Settings
-) -> tuple[Tensor, Tensor, Tensor]:
+def attend_weights(tensors: Sequence[Maybe], names: Sequence[str], settings: Settings) -> tuple[Tensor, Tensor, Tensor]:
     """out, logsumexp, weights; tensors: query, key, value, additional_keys, additional_values, key_mask, bias."""
     *attended, mask, bias = _ready(tensors, names)
     rest = (list(settings.pattern), settings.scale, list(settings.options))

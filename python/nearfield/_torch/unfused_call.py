@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from nearfield import _abi, _abi_unfused, _weights
-from nearfield._abi import TensorWords
 from nearfield._options import OptionWords, Settings
 from nearfield._torch import call as direct
 
@@ -25,7 +24,6 @@ def laid_out_like(tensor: Tensor, channels: int, dtype: torch.dtype) -> Tensor:
     return tensor.new_empty((*tensor.shape[:-1], channels), dtype=dtype)
 
 
-
 def _read(**tensors: Tensor | None) -> dict[str, Tensor]:
     """Those that are there, or the copies that the library reads in their place, which have to live until it has."""
     return {name: direct.as_read(name, each) for name, each in tensors.items() if each is not None}
@@ -39,12 +37,10 @@ def _abi_options(pattern: Words, scale: float | None, options: Sequence[int]) ->
 
 def _given(read: dict[str, Tensor]) -> _abi.Modifiers:
     names = ("additional_keys", "additional_values", "key_mask", "bias")
-    return _abi.Modifiers(**{name: direct.words_of(name, read[name]) for name in names if name in read})
+    return _abi_unfused.modifiers_of({name: direct.words_of(name, read[name]) for name in names if name in read})
 
 
-def _weights_for(
-    query: Tensor, additional_keys: Tensor | None, pattern: Words, wide: bool
-) -> Tensor:
+def _weights_for(query: Tensor, additional_keys: Tensor | None, pattern: Words, wide: bool) -> Tensor:
     number = direct.DTYPES.get(query.dtype)
     if number is None or not _abi.is_dtype_of("query", number):
         raise _abi.wrong_dtype("query", query.dtype)
@@ -104,9 +100,7 @@ def qk_backward(
     options: Sequence[int],
 ) -> tuple[Tensor, ...]:
     """nf_qk_backward: gradients of query, key, additional_keys, bias, empty where not wanted."""
-    read = _read(
-        dweights=dweights, query=query, key=key, additional_keys=additional_keys, key_mask=key_mask, bias=bias
-    )
+    read = _read(dweights=dweights, query=query, key=key, additional_keys=additional_keys, key_mask=key_mask, bias=bias)
     names = ("query", "key", "additional_keys", "bias")
     targets = _targets([read.get(name) for name in names], wanted)
     _abi_unfused.qk_backward(
@@ -129,11 +123,12 @@ def av(
 ) -> Tensor:
     """nf_av: (batch, *grid, heads, head_dim_v) of the value's dtype."""
     read = _read(weights=weights, value=value, additional_values=additional_values, key_mask=key_mask)
-    words = [direct.words_of(name, read[name]) for name in ("weights", "value")]
+    words = {name: direct.words_of(name, read[name]) for name in ("weights", "value")}
     out = laid_out_like(read["weights"], value.shape[-1], value.dtype)
     _abi_unfused.av(
         tuple(pattern),
-        *words,
+        words["weights"],
+        words["value"],
         direct.words_of("out", out),
         _given(read),
         _abi_options(pattern, None, options),

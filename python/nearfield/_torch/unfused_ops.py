@@ -173,7 +173,9 @@ def _av_flops(weights: Tensor, value: Tensor, more: Tensor | None, *rest: Any, *
     return int(2 * pairs_of_av(weights, value, more, rest[1]) * value.shape[-1])
 
 
-def _av_backward_flops(_do: Tensor, weights: Tensor, value: Tensor, more: Tensor | None, *rest: Any, **_: object) -> int:
+def _av_backward_flops(
+    _do: Tensor, weights: Tensor, value: Tensor, more: Tensor | None, *rest: Any, **_: object
+) -> int:
     products = sum([rest[1][0], rest[1][1] or rest[1][2]])
     return int(2 * products * pairs_of_av(weights, value, more, rest[2]) * value.shape[-1])
 

@@ -15,7 +15,7 @@ import docs_pictures
 PACKAGE = Path(__file__).parents[1] / "python" / "nearfield"
 MAIN = "nearfield"
 # Where nearfield.attend, nearfield.explain, ... are written; they stand on the main page.
-EXPORTED = {f"nearfield.{name}" for name in ("explain", "functional", "grids", "merging", "patterns")}
+EXPORTED = {f"nearfield.{name}" for name in ("explain", "functional", "grids", "merging", "patterns", "unfused")}
 
 
 def modules() -> list[str]:

@@ -48,7 +48,7 @@ def test_values_and_gradients_are_those_of_numpy(kind):
             gradients = pullback(upstream)
             mask = given.pop("key_mask", None)
 
-            def total(moved, upstream=upstream, mask=mask, function=function, more=more):
+            def total(moved, pattern=pattern, upstream=upstream, mask=mask, function=function, more=more):
                 found = function(pattern, **moved, **more, key_mask=None if mask is None else jnp.asarray(mask))
                 return (finite(found) * upstream).sum(), found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from functools import cache
 
 from nearfield import _abi, _abi_unfused
 from nearfield._errors import ArgumentError
@@ -54,6 +55,7 @@ def shown_bytes(size: float) -> str:
     return f"{size:.4g} TiB"
 
 
+@cache
 def _memory() -> int:
     """Bytes of this machine's memory."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

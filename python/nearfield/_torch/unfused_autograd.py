@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from nearfield._torch import unfused_call
 from nearfield._torch.ops import _library
 from nearfield._torch.unfused_ops import TENSORS
 
@@ -27,11 +28,24 @@ Maybes = Sequence[Maybe]
 
 def call(name: str, tensors: Maybes, rest: tuple[Any, ...]) -> Any:
     """The operator nearfield::name, in the coat that the moment needs."""
-    if not torch.compiler.is_compiling() and (
-        torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
-    ):
-        return FUNCTIONS[name].apply(_Fixed(rest), *tensors)
+    if not torch.compiler.is_compiling():
+        if torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0:
+            return FUNCTIONS[name].apply(_Fixed(rest), *tensors)
+        if _is_plain(tensors):
+            return getattr(unfused_call, name)(*tensors, *rest)
     return getattr(torch.ops.nearfield, name)(*tensors, *rest)
+
+
+def _is_plain(tensors: Maybes) -> bool:
+    """Whether nothing looks on, and nothing is to be differentiated: the dispatcher would only cost time."""
+    if torch._C._len_torch_dispatch_stack() or torch._C._get_tracing_state() is not None:
+        return False
+    no_grad = not torch.is_grad_enabled()
+    return all(
+        each is None
+        or (type(each) in (Tensor, torch.nn.Parameter) and each.is_cpu and (no_grad or not each.requires_grad))
+        for each in tensors
+    )
 
 
 class _Fixed:

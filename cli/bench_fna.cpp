@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+#include <cmath>
 #include <functional>
 #include <new>
 
 #include "bench_machine.h"
 #include "commands.h"
+#include "engine/cpu/driver.h"
 
 namespace nearfield::cli {
 namespace {
@@ -90,13 +93,33 @@ std::string check(Run& run, bool with_backward, double& error) {
   return report.failure;
 }
 
-// Products that a method has to do at least, in seconds at the peak.
+// Of one pass over the explicit weights of all queries: the unfused methods' own softmax, on rows like theirs.
+double softmax_seconds(const BenchCase& bench_case, const nf_explanation& explanation, int32_t threads) {
+  const auto rows = static_cast<size_t>(bench_case.batch * bench_case.tokens() * bench_case.heads_that_run());
+  int64_t columns = 1;
+  for (const int64_t window : bench_case.kernel_size) columns *= window;
+  std::vector<float> weights(rows * static_cast<size_t>(columns), 0.5F);
+  const core::KernelTable<float>& kernels = core::kernels_of<float>(static_cast<core::Isa>(explanation.isa));
+  double best = HUGE_VAL;
+  for (int repetition = 0; repetition < 3; ++repetition) {
+    const auto start = std::chrono::steady_clock::now();
+    for (size_t row = 0; row < rows; ++row)
+      kernels.softmax_row(weights.data() + row * static_cast<size_t>(columns), columns);
+    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return best / threads;
+}
+
+// Products that a method has to do at least, in seconds at the peak; and an unfused one's softmax, which its backward
+// computes again.
 double least_seconds(const Run& run, bool with_backward, double peak_gflops) {
   const nf_explanation e = run.forward.explain(run.options);
   const bool pads = e.engine == NF_ENGINE_GEMM;  // a dense product includes what its tiles hold and nobody sees
   double flops = useful_flops(run.forward.bench_case(), Direction::forward);
   if (with_backward) flops += useful_flops(run.forward.bench_case(), Direction::backward);
-  return flops * (pads ? e.waste : 1) / (peak_gflops * 1e9);
+  const double products = flops * (pads ? e.waste : 1) / (peak_gflops * 1e9);
+  if (e.engine == NF_ENGINE_CPU) return products;
+  return products + (with_backward ? 2 : 1) * softmax_seconds(run.forward.bench_case(), e, run.options.num_threads);
 }
 
 void check_and_time(FnaTimes& times, const Options& options, const TimingBudget& budget, double peak_gflops) {

@@ -3,9 +3,9 @@
 // query at a time (engine naive), on the same problems in turn, forward and forward with backward, in full and half
 // precision; and the averages beside the paper's, which are of GPUs.
 //
-// A headline is met, missed, or bound: bound if even at the multiply-add peak of this machine, doing nothing but the
-// products that the method has to do, the average would be below the paper's, because the naive engine is too good for
-// that.
+// A headline is met, missed, or bound: bound if even with the method's products at the multiply-add peak of this
+// machine, the padding of its tiles among them, an unfused method's softmax at its measured time, and all else for
+// nothing, the average would be below the paper's, because the naive engine is too good for that.
 #pragma once
 
 #include <array>
@@ -34,7 +34,7 @@ struct FnaTimes {
   std::string failure;  // not empty: there are no times
   std::array<Timing, kFnaMethods> timings;
   std::array<double, kFnaMethods> errors{};  // largest: of out; with backward also of a gradient, relative
-  // What each method would take at the peak: the products that it has to do, of pairs that its tiles hold.
+  // What each method would take at least: its products at the peak, and an unfused one's softmax.
   std::array<double, kFnaMethods> least_seconds{};
   double weights_bytes = 0;  // of the unfused methods' explicit weights
 

@@ -10,27 +10,50 @@ void slots_of(const Pattern& pattern, bool tight, int64_t (&slots)[kMaxGridRank]
   tight ? window_slots(pattern, slots) : weight_slots(pattern, slots);
 }
 
-void keys_seen(const AxisRule& rule, int64_t query, std::vector<SlotKey>& keys) {
-  keys.clear();
-  std::visit(
+int spans_seen(const AxisRule& rule, int64_t query, SlotSpan (&spans)[2]) {
+  return std::visit(
       [&](const auto& axis) {
         const int64_t residue = query % axis.dilation, x = query / axis.dilation;
         const int64_t n = ceil_div(axis.keys - residue, axis.dilation);
         const Interval window = axis.keys_of(n, x);
-        if (window.length <= 0) return;
-        // In the order of slots, and without a division for each.
-        int64_t y = floor_mod(window.start, n), unreduced = window.start;
+        if (window.length <= 0) return 0;
+        const int64_t to_bias = axis.kernel_size - 1 - x;
+        const auto span = [&](int64_t slot, int64_t y, int64_t unreduced, int64_t count) {
+          return SlotSpan{slot, y * axis.dilation + residue, unreduced + to_bias, count};
+        };
+        if (window.start >= 0 && window.end() <= n) {
+          spans[0] = span(0, window.start, window.start, window.length);
+          return 1;
+        }
+        // Beyond the seam are as many keys as `over`. A whole class begins with its key 0, elsewhere than the window.
+        const int64_t first = floor_mod(window.start, n), before = min_of(n - first, window.length);
+        const int64_t over = window.length - before;
         if (window.length == n) {
-          y = 0;
-          unreduced = window.start + floor_mod(-window.start, n);
+          spans[0] = span(0, 0, window.start + before, over);
+          spans[1] = span(over, over, window.start, before);
+          if (over > 0) return 2;
+          spans[0] = spans[1];
+          return 1;
         }
-        for (int64_t slot = 0; slot < window.length; ++slot) {
-          keys.push_back({slot, y * axis.dilation + residue, unreduced - x + axis.kernel_size - 1});
-          if (++y == n) y = 0;
-          if (++unreduced == window.end()) unreduced = window.start;
-        }
+        spans[0] = span(0, first, window.start, before);
+        spans[1] = span(before, 0, window.start + before, over);
+        return over > 0 ? 2 : 1;
       },
       rule);
+}
+
+int64_t dilation_of(const AxisRule& rule) {
+  return std::visit([](const auto& axis) { return axis.dilation; }, rule);
+}
+
+void keys_seen(const AxisRule& rule, int64_t query, std::vector<SlotKey>& keys) {
+  SlotSpan spans[2];
+  const int count = spans_seen(rule, query, spans);
+  const int64_t dilation = dilation_of(rule);
+  keys.clear();
+  for (int i = 0; i < count; ++i)
+    for (int64_t j = 0; j < spans[i].count; ++j)
+      keys.push_back({spans[i].slot + j, spans[i].key + j * dilation, spans[i].bias + j});
 }
 
 void queries_that_see(const AxisRule& rule, int64_t key, std::vector<SlotQuery>& queries) {

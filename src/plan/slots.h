@@ -13,9 +13,12 @@ namespace nearfield::core {
 // window on the axis fills, for weights that nobody else sees.
 void slots_of(const Pattern& pattern, bool tight, int64_t (&slots)[kMaxGridRank]);
 
-// The slot of key y, un-reduced or not, of a window in a class of n keys.
+// The slot of key y, un-reduced by a lap or two or not, of a window in a class of n keys.
 constexpr int64_t slot_in(const Interval& window, int64_t n, int64_t y) {
-  return floor_mod(window.length == n ? y : y - window.start, n);
+  int64_t slot = window.length == n ? y : y - window.start;
+  while (slot < 0) slot += n;
+  while (slot >= n) slot -= n;
+  return slot;
 }
 
 // ---- one axis, token by token
@@ -29,7 +32,18 @@ struct SlotQuery {
   int64_t slot = 0, query = 0;
 };
 
-// What query token `query` of an axis sees, by slot; and who sees key token `key`.
+// `count` adjacent slots from `slot` on have keys `dilation` tokens apart from `key` on, and adjacent entries of a bias
+// table.
+struct SlotSpan {
+  int64_t slot = 0, key = 0, bias = 0, count = 0;
+};
+
+// The spans of query token `query` of an axis, by slot: as many as are returned.
+int spans_seen(const AxisRule& rule, int64_t query, SlotSpan (&spans)[2]);
+int64_t dilation_of(const AxisRule& rule);
+
+// What query token `query` of an axis sees, by slot; and who sees key token `key`, by query, one after the other in
+// steps of the dilation but for at most one seam.
 void keys_seen(const AxisRule& rule, int64_t query, std::vector<SlotKey>& keys);
 void queries_that_see(const AxisRule& rule, int64_t key, std::vector<SlotQuery>& queries);
 

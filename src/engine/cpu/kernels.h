@@ -186,7 +186,8 @@ struct KernelTable {
   // rows[j] of `channels` T's at any alignment += sum over the tile's queries q of weights[j][q] * sources[q][stride].
   void (*tile_gather)(const T* weights, const T* sources, int64_t stride, std::byte* const* rows, int64_t count,
                       int64_t channels) = nullptr;
-  // [columns][tile_queries] to [tile_queries][stride]; columns are rounded up to whole vectors, for which both have room.
+  // [columns][tile_queries] to [tile_queries][stride]; columns are rounded up to whole vectors, for which both have
+  // room.
   void (*transpose_back)(const T* columns_first, int64_t columns, T* rows, int64_t stride) = nullptr;
   // A row of natural logits becomes its softmax; returns its logsumexp. -infinity throughout: zeros and -infinity.
   T (*softmax_row)(T* row, int64_t count) = nullptr;

@@ -43,13 +43,14 @@ inline __attribute__((always_inline)) void for_each_vector(typename V::Scalar* r
   for (int64_t l = 0; i + l < count; ++l) row[i + l] = last[l];
 }
 
-// Lanes from the first to the last.
+// Halves on halves.
 template <class V>
 inline typename V::Scalar sum_of(V x) {
-  typename V::Scalar lanes[V::kLanes], sum = 0;
+  typename V::Scalar lanes[V::kLanes];
   x.store(lanes);
-  for (const auto lane : lanes) sum += lane;
-  return sum;
+  for (int half = V::kLanes / 2; half > 0; half /= 2)
+    for (int l = 0; l < half; ++l) lanes[l] += lanes[l + half];
+  return lanes[0];
 }
 
 template <class V>
@@ -61,9 +62,11 @@ typename V::Scalar softmax_row(typename V::Scalar* row, int64_t count) {
     top = max(x, top);
     return x;
   });
-  T lanes[V::kLanes], maximum = -infinity;
+  T lanes[V::kLanes];
   top.store(lanes);
-  for (const T lane : lanes) maximum = lane > maximum ? lane : maximum;
+  for (int half = V::kLanes / 2; half > 0; half /= 2)
+    for (int l = 0; l < half; ++l) lanes[l] = lanes[l] > lanes[l + half] ? lanes[l] : lanes[l + half];
+  const T maximum = lanes[0];
   // A row of hidden slots has no maximum; NaN in a row makes all of it NaN below.
   const V least = V::set(kMaskedScore<T>), log2e = V::set(static_cast<T>(1.44269504088896340736));
   const V shift = V::set(maximum == -infinity ? T{0} : maximum);

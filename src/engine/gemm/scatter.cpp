@@ -106,7 +106,7 @@ void run_scatter(const UnfusedProblem& problem, const ScatterCall& call, Isa isa
           const Slab& slab = slabs[static_cast<size_t>(unit)];
           worker.run(slab.first, slab.end, first_head, end_head);
         });
-  sums.finish(problem);
+  sums.finish(problem, isa);
 }
 
 }  // namespace

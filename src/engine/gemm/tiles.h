@@ -212,13 +212,16 @@ class GemmTiles {
 
   // scores_ [keys][queries]: a block's weights, 0 where a query does not see the key.
   void gather_weights(const GemmBlock& block, bool any_hidden) {
-    if (!block.is_full || queries_ < kernels_.tile_queries) std::fill(rows_.begin(), rows_.end(), T{0});
+    const int64_t columns = round_up(block.count, kernels_.lanes);
+    // A full block leaves out nothing but the rows of queries that are not there.
+    for (int64_t q = block.is_full ? queries_ : 0; q < kernels_.tile_queries; ++q)
+      std::fill_n(rows_.data() + q * step_, columns, T{0});
     for (int64_t r = block.first_run; r < block.end_run; ++r) {
       const SlotRun& run = runs_[static_cast<size_t>(r)];
       constexpr int64_t size = sizeof(T);
       copy_run<T>(row(run.query) + run.slot * size, rows_.data() + run.query * step_ + run.key, run.count);
     }
-    kernels_.transpose_tile(rows_.data(), step_, round_up(block.count, kernels_.lanes), scores_.data());
+    kernels_.transpose_tile(rows_.data(), step_, columns, scores_.data());
     for (int64_t i = 0; any_hidden && i < block.count; ++i)
       if (hidden_[static_cast<size_t>(i)] != 0)
         std::fill_n(scores_.data() + i * kernels_.tile_queries, kernels_.tile_queries, T{0});

@@ -16,6 +16,11 @@ struct NaiveLoops {
   // near += sum over i of weights[i] * row i.
   void (*sum)(const T* weights, const void* far, DType dtype, const int64_t* offsets, int64_t count, int64_t channels,
               T* near);
+  // The same of rows that are `step` elements apart.
+  void (*products_in_line)(const T* near, const void* far, DType dtype, int64_t step, int64_t count, int64_t channels,
+                           T* products);
+  void (*sum_in_line)(const T* weights, const void* far, DType dtype, int64_t step, int64_t count, int64_t channels,
+                      T* near);
 };
 
 // Null where the compiler's target has no such instructions.

@@ -5,6 +5,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "engine/naive/lines.h"
 #include "engine/unfused/rows.h"
 #include "engine/unfused/seen_keys.h"
 
@@ -26,13 +27,6 @@ constexpr int64_t kTokensOfTask = 64;
 template <class T>
 inline constexpr DType kDType = sizeof(T) == 8 ? DType::float64 : DType::float32;
 
-// Lists of one token, filtered by the mask of one image.
-struct Lists {
-  std::vector<int64_t> slots, far, bias, mask;
-  // Of those that take part; the lists themselves where there is no mask.
-  std::vector<int64_t> kept_slots, kept_far, kept_bias;
-};
-
 // One thread's work on rows of weights.
 template <class T>
 class Naive {
@@ -42,34 +36,37 @@ class Naive {
         weights_(weights),
         loops_(naive_loops<T>(isa)),
         kernels_(kernels_of<T>(isa)),
+        window_(problem),
         seen_(problem) {
     stride_ = round_up(problem.columns(), kernels_.lanes);
     is_direct_ = weights.dtype == kDType<T> && in_place(weights);
     if (!is_direct_) row_.resize(static_cast<size_t>(stride_));
-    const auto additional = static_cast<size_t>(problem.shape.additional);
-    additional_.resize(additional);
+    additional_.resize(static_cast<size_t>(problem.shape.additional));
   }
 
   void pairs(const PairsCall& call, int64_t first, int64_t end) {
     const Shape& shape = problem_.shape;
-    const int64_t channels = call.near.sizes[shape.rank + 2], volume = problem_.volume();
-    start(channels);
+    const int64_t channels = start(call.near), volume = problem_.volume();
+    if (call.bias && table_.empty()) copy_table(call.bias);
     for (int64_t token = first; token < end; ++token) {
-      move_to(token, call.far);
-      if (call.bias) seen_.find_bias(call.bias, lists_.bias);
+      window_.move_to(token, bias_strides_);
+      if (call.bias && problem_.pattern.order) find_entries(call.bias, token);
       for (int64_t batch = 0; batch < shape.batch; ++batch) {
-        filter(batch);
-        const bool whole = static_cast<int64_t>(kept_far().size()) == volume;
+        const bool whole = find_pieces(batch, call.far) == volume;
         for (int64_t head = 0; head < shape.heads; ++head) {
           T* row = row_at(batch, head, token);
           load(call.near, batch, head, token, static_cast<T>(call.scale));
-          T* products = whole ? row : values(kept_far().size());
-          loops_.products(near_.data(), far_of(call.far, batch, head), call.far.dtype, kept_far().data(),
-                          static_cast<int64_t>(kept_far().size()), channels, products);
-          if (call.bias) add_bias(call.bias, head, products);
-          if (!whole) {
-            std::fill_n(row, volume, static_cast<T>(call.hidden));
-            for (size_t i = 0; i < kept_slots().size(); ++i) row[kept_slots()[i]] = products[i];
+          if (!whole) std::fill_n(row, volume, static_cast<T>(call.hidden));
+          const std::byte* far = far_of(call.far, batch, head);
+          for (const Piece& piece : pieces_) {
+            if (has_order()) {
+              loops_.products(near_.data(), far, call.far.dtype, offsets_.data() + piece.offset, piece.count, channels,
+                              row + piece.slot);
+            } else {
+              loops_.products_in_line(near_.data(), far + piece.offset * size_of(call.far.dtype), call.far.dtype, step_,
+                                      piece.count, channels, row + piece.slot);
+            }
+            if (call.bias) add_bias(head, piece, row);
           }
           if (shape.additional > 0) {
             point_at_additional(call.additional);
@@ -84,24 +81,24 @@ class Naive {
 
   void gather(const GatherCall& call, int64_t first, int64_t end) {
     const Shape& shape = problem_.shape;
-    const int64_t channels = call.near.sizes[shape.rank + 2], volume = problem_.volume();
-    start(channels);
+    const int64_t channels = start(call.near), volume = problem_.volume();
     for (int64_t token = first; token < end; ++token) {
-      move_to(token, call.far);
+      window_.move_to(token, bias_strides_);
       for (int64_t batch = 0; batch < shape.batch; ++batch) {
-        filter(batch);
-        const bool whole = static_cast<int64_t>(kept_far().size()) == volume;
+        find_pieces(batch, call.far);
         for (int64_t head = 0; head < shape.heads; ++head) {
           const T* row = load_row(batch, head, token);
-          const T* weights = row;
-          if (!whole) {
-            T* compact = values(kept_slots().size());
-            for (size_t i = 0; i < kept_slots().size(); ++i) compact[i] = row[kept_slots()[i]];
-            weights = compact;
-          }
+          const std::byte* far = far_of(call.far, batch, head);
           std::fill(near_.begin(), near_.end(), T{0});
-          loops_.sum(weights, far_of(call.far, batch, head), call.far.dtype, kept_far().data(),
-                     static_cast<int64_t>(kept_far().size()), channels, near_.data());
+          for (const Piece& piece : pieces_) {
+            if (has_order()) {
+              loops_.sum(row + piece.slot, far, call.far.dtype, offsets_.data() + piece.offset, piece.count, channels,
+                         near_.data());
+            } else {
+              loops_.sum_in_line(row + piece.slot, far + piece.offset * size_of(call.far.dtype), call.far.dtype, step_,
+                                 piece.count, channels, near_.data());
+            }
+          }
           if (shape.additional > 0) {
             point_at_additional(call.additional);
             loops_.sum(row + volume, additional_of(call.additional, batch, head), call.additional.dtype,
@@ -116,31 +113,52 @@ class Naive {
   }
 
  private:
+  // What is left of a line where keys are masked.
+  struct Piece {
+    int64_t slot = 0, bias = 0, count = 0;
+    int64_t offset = 0;  // elements from a head's first; along an order, into offsets_
+  };
+
+  bool has_order() const { return problem_.pattern.order != nullptr; }
   int64_t stride_of(int64_t channels) const { return round_up(channels, kernels_.lanes); }
-  void start(int64_t channels) { near_.assign(static_cast<size_t>(stride_of(channels)), T{0}); }
-
-  void move_to(int64_t token, const TensorView& far) {
-    seen_.move_to(token);
-    seen_.locate(placement_of(problem_, far), lists_.far);
-    if (problem_.key_mask) seen_.locate(placement_of(problem_, problem_.key_mask), lists_.mask);
+  int64_t start(const TensorView& near) {
+    const int64_t channels = near.sizes[near.rank - 1];
+    near_.assign(static_cast<size_t>(stride_of(channels)), T{0});
+    return channels;
   }
 
-  void filter(int64_t batch) {
+  // Returns how many keys they hold.
+  int64_t find_pieces(int64_t batch, const TensorView& far) {
+    const Placement placement = placement_of(problem_, far);
     const TensorView& mask = problem_.key_mask;
-    if (!mask) return;
-    lists_.kept_slots.clear();
-    lists_.kept_far.clear();
-    lists_.kept_bias.clear();
-    for (size_t i = 0; i < lists_.far.size(); ++i) {
-      if (*mask.at(batch * mask.strides[0] + lists_.mask[i]) == std::byte{0}) continue;
-      lists_.kept_slots.push_back(seen_.slots()[i]);
-      lists_.kept_far.push_back(lists_.far[i]);
-      if (!lists_.bias.empty()) lists_.kept_bias.push_back(lists_.bias[i]);
+    if (!has_order()) step_ = window_.step(placement);
+    pieces_.clear();
+    offsets_.clear();
+    int64_t count = 0;
+    for (const WindowLine& line : window_.lines()) {
+      const auto add = [&](int64_t from, int64_t end) {
+        const int64_t offset =
+            has_order() ? static_cast<int64_t>(offsets_.size()) : window_.locate(placement, line, from);
+        for (int64_t i = from; has_order() && i < end; ++i) offsets_.push_back(window_.locate(placement, line, i));
+        pieces_.push_back({line.slot + from, line.bias + from, end - from, offset});
+        count += end - from;
+      };
+      if (!mask) {
+        add(0, line.count);
+        continue;
+      }
+      const Placement of_mask = placement_of(problem_, mask);
+      int64_t from = 0;
+      for (int64_t i = 0; i <= line.count; ++i) {
+        const bool ends =
+            i == line.count || *mask.at(batch * mask.strides[0] + window_.locate(of_mask, line, i)) == std::byte{0};
+        if (!ends) continue;
+        if (from < i) add(from, i);
+        from = i + 1;
+      }
     }
+    return count;
   }
-  const std::vector<int64_t>& kept_slots() const { return problem_.key_mask ? lists_.kept_slots : seen_.slots(); }
-  const std::vector<int64_t>& kept_far() const { return problem_.key_mask ? lists_.kept_far : lists_.far; }
-  const std::vector<int64_t>& kept_bias() const { return problem_.key_mask ? lists_.kept_bias : lists_.bias; }
 
   int64_t element(const TensorView& tensor, int64_t batch, int64_t head, int64_t token) const {
     return batch * tensor.strides[0] + head * tensor.strides[problem_.shape.rank + 1] +
@@ -175,19 +193,23 @@ class Naive {
     kernels_.load_rows(weights_.data, weights_.dtype, &at, 1, problem_.columns(), T{1}, row_.data(), stride_);
     return row_.data();
   }
-  T* values(size_t count) {
-    if (values_.size() < count) values_.resize(count);
-    return values_.data();
-  }
 
-  void add_bias(const TensorView& bias, int64_t head, T* products) {
-    if (table_.empty()) copy_table(bias);
+  void add_bias(int64_t head, const Piece& piece, T* row) {
     const T* table = table_.data() + head * (static_cast<int64_t>(table_.size()) / problem_.shape.heads);
-    for (size_t i = 0; i < kept_bias().size(); ++i) products[i] += table[kept_bias()[i]];
+    for (int64_t i = 0; i < piece.count; ++i)
+      row[piece.slot + i] += has_order() ? table[entries_[static_cast<size_t>(piece.slot + i)]] : table[piece.bias + i];
+  }
+  // Of each slot, along an order.
+  void find_entries(const TensorView& bias, int64_t token) {
+    seen_.move_to(token);
+    seen_.find_bias(bias, found_);
+    entries_.assign(static_cast<size_t>(problem_.volume()), 0);
+    for (size_t i = 0; i < found_.size(); ++i) entries_[static_cast<size_t>(seen_.slots()[i])] = found_[i];
   }
   void copy_table(const TensorView& bias) {
     int64_t count = 1;
-    for (int d = 0; d < bias.rank; ++d) count *= bias.sizes[d];
+    for (int d = bias.rank - 1; d >= 0; count *= bias.sizes[d--])
+      if (d > 0) bias_strides_[d - 1] = has_order() ? 0 : count;
     for (int64_t i = 0; i < count; ++i) {
       int64_t rest = i, at = 0;
       for (int d = bias.rank - 1; d >= 0; rest /= bias.sizes[d--]) at += rest % bias.sizes[d] * bias.strides[d];
@@ -199,12 +221,13 @@ class Naive {
   const TensorView& weights_;
   const NaiveLoops<T>& loops_;
   const KernelTable<T>& kernels_;
+  WindowLines window_;
   SeenKeys seen_;
-  Lists lists_;
-  int64_t stride_ = 0;
+  int64_t stride_ = 0, step_ = 0, bias_strides_[kMaxGridRank] = {};
   bool is_direct_ = false;
-  std::vector<T> near_, row_, values_, table_;
-  std::vector<int64_t> additional_;
+  std::vector<Piece> pieces_;
+  std::vector<T> near_, row_, table_;
+  std::vector<int64_t> additional_, offsets_, entries_, found_;
 };
 
 // One thread's gradients of keys, one key at a time.
@@ -217,24 +240,17 @@ class NaiveScatter {
   void run(int64_t first, int64_t end) {
     const Shape& shape = problem_.shape;
     const int heads = shape.rank + 1;
-    const TensorView &far = call_.far, &near = call_.near, &weights = call_.weights;
+    const TensorView& far = call_.far;
     const int64_t channels = far.sizes[heads + 1], stride = round_up(channels, kernels_.lanes);
     const int64_t group = shape.heads / shape.heads_kv;
     sum_.resize(static_cast<size_t>(stride));
     for (int64_t token = first; token < end; ++token) {
       seers_.move_to(token);
-      seers_.locate(placement_of(problem_, near), false, near_);
-      seers_.locate(placement_of(problem_, weights), true, rows_);
-      values_.resize(near_.size());
       for (int64_t batch = 0; batch < shape.batch; ++batch)
         for (int64_t kv_head = 0; kv_head < shape.heads_kv; ++kv_head) {
           std::fill(sum_.begin(), sum_.end(), T{0});
-          for (int64_t head = kv_head * group; head < (kv_head + 1) * group && takes_part(batch, token); ++head) {
-            const int64_t row = batch * weights.strides[0] + head * weights.strides[heads];
-            for (size_t i = 0; i < rows_.size(); ++i) values_[i] = weight_at(row + rows_[i]);
-            loops_.sum(values_.data(), near.at(batch * near.strides[0] + head * near.strides[heads]), near.dtype,
-                       near_.data(), static_cast<int64_t>(near_.size()), channels, sum_.data());
-          }
+          for (int64_t head = kv_head * group; head < (kv_head + 1) * group && takes_part(batch, token); ++head)
+            add_head(batch, head, channels);
           for (T& x : sum_) x *= static_cast<T>(call_.factor);
           const int64_t at =
               batch * far.strides[0] + kv_head * far.strides[heads] + element_of_token(problem_, far, token);
@@ -244,15 +260,38 @@ class NaiveScatter {
   }
 
  private:
+  // Line by line of the queries that see the key: their weights, one from each row, then their sum.
+  void add_head(int64_t batch, int64_t head, int64_t channels) {
+    const int heads = problem_.shape.rank + 1;
+    const TensorView &near = call_.near, &weights = call_.weights;
+    const std::byte* const queries = near.at(batch * near.strides[0] + head * near.strides[heads]);
+    const std::byte* const rows = weights.at(batch * weights.strides[0] + head * weights.strides[heads]);
+    seers_.for_each_line(placement_of(problem_, near), placement_of(problem_, weights),
+                         [&](int64_t query, int64_t row, const std::vector<int64_t>& near_offsets,
+                             const std::vector<int64_t>& weight_offsets) {
+                           values_.resize(weight_offsets.size());
+                           for (size_t i = 0; i < values_.size(); ++i)
+                             values_[i] = weight_at(rows, row + weight_offsets[i]);
+                           loops_.sum(values_.data(), queries + query * size_of(near.dtype), near.dtype,
+                                      near_offsets.data(), static_cast<int64_t>(values_.size()), channels, sum_.data());
+                         });
+  }
+
   bool takes_part(int64_t batch, int64_t token) const {
     const TensorView& mask = problem_.key_mask;
     return !mask || *mask.at(batch * mask.strides[0] + element_of_token(problem_, mask, token)) != std::byte{0};
   }
-  T weight_at(int64_t element) const {
-    if (call_.weights.dtype != kDType<T>) return load_as<T>(call_.weights, element);
-    T value;
-    std::memcpy(&value, call_.weights.at(element), sizeof value);
-    return value;
+  T weight_at(const std::byte* rows, int64_t element) const {
+    const DType dtype = call_.weights.dtype;
+    const std::byte* const at = rows + element * size_of(dtype);
+    if (dtype == kDType<T>) {
+      T value;
+      std::memcpy(&value, at, sizeof value);
+      return value;
+    }
+    uint16_t bits;
+    std::memcpy(&bits, at, sizeof bits);
+    return static_cast<T>(dtype == DType::bfloat16 ? float_from_bfloat16(bits) : float_from_float16(bits));
   }
 
   const UnfusedProblem& problem_;
@@ -260,7 +299,6 @@ class NaiveScatter {
   const NaiveLoops<T>& loops_;
   const KernelTable<T>& kernels_;
   Seers seers_;
-  std::vector<int64_t> near_, rows_;
   std::vector<T> values_, sum_;
 };
 

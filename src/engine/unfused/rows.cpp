@@ -63,13 +63,15 @@ std::vector<int64_t> table_elements(const TensorView& table) {
   return elements;
 }
 
-// Calls visit(element) for every row of (batch, *grid, heads_kv, channels), row-major.
+// Calls visit(batch, token, head) for every row of (batch, *grid, heads_kv, channels), side by side.
 template <class Visit>
-void for_each_far_row(const UnfusedProblem& problem, const TensorView& tensor, Visit visit) {
+void for_each_far_row(const UnfusedProblem& problem, Visit visit) {
   const Shape& shape = problem.shape;
-  for (int64_t batch = 0; batch < shape.batch; ++batch)
-    for (int64_t token = 0; token < shape.tokens(); ++token)
-      for (int64_t head = 0; head < shape.heads_kv; ++head) visit(row_of(problem, tensor, batch, head, token));
+  const int64_t tokens = shape.tokens(), rows = shape.batch * tokens;
+  parallel_for(problem.threading, ceil_div(rows, kRowsOfTask), [&](int64_t task) {
+    for (int64_t row = task * kRowsOfTask; row < std::min(rows, (task + 1) * kRowsOfTask); ++row)
+      for (int64_t head = 0; head < shape.heads_kv; ++head) visit(row / tokens, row % tokens, head);
+  });
 }
 
 }  // namespace
@@ -141,12 +143,15 @@ FarSums::FarSums(const UnfusedProblem& problem, const TensorView& target) : targ
   view_.dtype = accumulator_of(target.dtype);
   const int64_t channels = target.sizes[target.rank - 1], size = size_of(view_.dtype);
   if (view_.dtype == target.dtype) {
-    for_each_far_row(problem, view_,
-                     [&](int64_t element) { std::memset(view_.at(element), 0, static_cast<size_t>(channels * size)); });
+    for_each_far_row(problem, [&](int64_t batch, int64_t token, int64_t head) {
+      std::memset(view_.at(row_of(problem, view_, batch, head, token)), 0, static_cast<size_t>(channels * size));
+    });
     return;
   }
-  int64_t count = 1;
-  for (int d = view_.rank - 1; d >= 0; --d) {
+  // Rows begin apart by whole vectors of any instruction set, which store_rows reads.
+  int64_t count = round_up(channels, 16);
+  view_.strides[view_.rank - 1] = 1;
+  for (int d = view_.rank - 2; d >= 0; --d) {
     view_.strides[d] = count;
     count = checked_product(count, view_.sizes[d], "elements");
   }
@@ -154,14 +159,14 @@ FarSums::FarSums(const UnfusedProblem& problem, const TensorView& target) : targ
   view_.data = memory_.data();
 }
 
-void FarSums::finish(const UnfusedProblem& problem) const {
+void FarSums::finish(const UnfusedProblem& problem, Isa isa) const {
   if (memory_.empty()) return;
+  const KernelTable<float>& kernels = kernels_of<float>(isa);
   const int64_t channels = target_.sizes[target_.rank - 1];
-  int64_t from = 0;
-  for_each_far_row(problem, target_, [&](int64_t element) {
-    for (int64_t c = 0; c < channels; ++c)
-      store_double(target_.at(element + c), target_.dtype, load_double(view_.at(from + c), view_.dtype));
-    from += channels;
+  for_each_far_row(problem, [&](int64_t batch, int64_t token, int64_t head) {
+    const auto* from = reinterpret_cast<const float*>(view_.at(row_of(problem, view_, batch, head, token)));
+    const int64_t to = row_of(problem, target_, batch, head, token);
+    kernels.store_rows(from, round_up(channels, kernels.lanes), 1, channels, target_.data, target_.dtype, &to);
   });
 }
 

@@ -1,7 +1,9 @@
 // What naive and gemm share: softmax over rows in memory, and sums over all queries. T is float or double.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "engine/cpu/driver.h"
 #include "engine/unfused/unfused.h"
@@ -19,14 +21,13 @@ void sum_bias(const UnfusedProblem& problem, const BiasCall& call, Isa isa);
 // What scatter gives the additional keys: a task for each image and head of keys, in order.
 void scatter_additional(const UnfusedProblem& problem, const ScatterCall& call);
 
-// Rows of a float64 or float32 tensor of the accumulator's dtype, which may be the caller's own, and of the same to the
-// caller's where it is not.
+// Where the gradients of keys are summed: in the accumulator's dtype.
 class FarSums {
  public:
   // Directs sums to `target` where that has the accumulator's dtype, else into memory of its own; zeros either.
   FarSums(const UnfusedProblem& problem, const TensorView& target);
   const TensorView& view() const { return view_; }
-  void finish(const UnfusedProblem& problem) const;
+  void finish(const UnfusedProblem& problem, Isa isa) const;
 
  private:
   TensorView target_, view_;

@@ -81,23 +81,6 @@ void Seers::move_to(int64_t token) {
        [&](int a, int64_t on_axis) { queries_that_see(problem_.pattern.axes[a], on_axis, axes_[a]); });
 }
 
-void Seers::locate(const Placement& tensor, bool with_slot, std::vector<int64_t>& offsets) const {
-  offsets.clear();
-  const int64_t* slots = problem_.slots;
-  if (tensor.has_order()) {
-    for (const SlotQuery& q : axes_[0]) offsets.push_back(tensor.along(q.query) + (with_slot ? q.slot : 0));
-    return;
-  }
-  const int rank = problem_.pattern.rank;
-  const int64_t s0 = tensor.stride(0), s1 = rank > 1 ? tensor.stride(1) : 0, s2 = rank > 2 ? tensor.stride(2) : 0;
-  for (const SlotQuery& q0 : axes_[0])
-    for (const SlotQuery& q1 : axes_[1])
-      for (const SlotQuery& q2 : axes_[2]) {
-        const int64_t slot = (q0.slot * slots[1] + q1.slot) * slots[2] + q2.slot;
-        offsets.push_back(q0.query * s0 + q1.query * s1 + q2.query * s2 + (with_slot ? slot : 0));
-      }
-}
-
 int64_t element_of_token(const UnfusedProblem& problem, const TensorView& tensor, int64_t token) {
   int64_t element = 0;
   for (int a = problem.shape.rank - 1; a >= 0; --a) {

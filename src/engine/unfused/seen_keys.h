@@ -40,13 +40,38 @@ class Seers {
  public:
   explicit Seers(const UnfusedProblem& problem) : problem_(problem) {}
   void move_to(int64_t token);
-  // Elements from (batch 0, head 0) of a tensor of queries to each seer; with_slot: of weights, to its slot.
-  void locate(const Placement& tensor, bool with_slot, std::vector<int64_t>& offsets) const;
+  // Calls visit(query, row, near offsets, weight offsets) for each line of seers: elements from (batch 0, head 0) of a
+  // tensor of queries and of weights to the line; and lists of what is beyond, for each of its queries, of weights
+  // with the slot.
+  template <class Visit>
+  void for_each_line(const Placement& near, const Placement& weights, Visit visit) {
+    const int last = problem_.pattern.rank - 1;
+    const int64_t* slots = problem_.slots;
+    near_offsets_.clear();
+    weight_offsets_.clear();
+    for (const SlotQuery& q : axes_[last]) {
+      near_offsets_.push_back(last == 0 ? near.along(q.query) : q.query * near.stride(last));
+      weight_offsets_.push_back((last == 0 ? weights.along(q.query) : q.query * weights.stride(last)) + q.slot);
+    }
+    const auto at = [&](const Placement& tensor, int axis, int64_t query) {
+      return axis < last ? query * tensor.stride(axis) : int64_t{0};
+    };
+    static const std::vector<SlotQuery> kOne{{}};
+    const auto& outer = last > 0 ? axes_[0] : kOne;
+    const auto& middle = last > 1 ? axes_[1] : kOne;
+    for (const SlotQuery& q0 : outer)
+      for (const SlotQuery& q1 : middle) {
+        const int64_t slot = last == 0 ? 0 : last == 1 ? q0.slot * slots[1] : (q0.slot * slots[1] + q1.slot) * slots[2];
+        visit(at(near, 0, q0.query) + at(near, 1, q1.query), at(weights, 0, q0.query) + at(weights, 1, q1.query) + slot,
+              near_offsets_, weight_offsets_);
+      }
+  }
 
  private:
   const UnfusedProblem& problem_;
   int64_t at_[kMaxGridRank] = {-1, -1, -1};
   std::vector<SlotQuery> axes_[kMaxGridRank] = {{{}}, {{}}, {{}}};
+  std::vector<int64_t> near_offsets_, weight_offsets_;
 };
 
 // Placement of (batch, *grid, ...).

@@ -26,7 +26,7 @@ namespace {
 struct BenchArguments {
   std::vector<std::string> cases;
   PatternArguments pattern;  // of a problem of one's own
-  std::string shape, suite;
+  std::string shape, suite, plot;
   std::string dtype = "f32", direction = "forward", threads, engine = "auto", isa = "auto", kernel = "auto";
   std::string seconds = "10", repetitions = "20";
   bool json = false, list = false, full = false, markdown = false;
@@ -226,6 +226,11 @@ void run_suite(BenchArguments arguments) {
   for (const auto& [name, is_given] : foreign)
     if (is_given)
       throw UsageError(fmt::format("{}: must not come with --suite {}, which has its own", name, arguments.suite));
+  if (arguments.suite == "fna" && arguments.dtype != "f32")
+    throw UsageError("dtype=" + arguments.dtype +
+                     ": must not come with --suite fna, which has float32 and both halves");
+  if (arguments.suite != "fna" && !arguments.plot.empty())
+    throw UsageError("plot=" + arguments.plot + ": is for --suite fna");
   if (arguments.json && arguments.markdown) throw UsageError("markdown: must not come with --json");
   if (arguments.threads.empty()) arguments.threads = "1";
   const BenchPlan plan = resolve(arguments);
@@ -236,6 +241,7 @@ void run_suite(BenchArguments arguments) {
   settings.options = plan.options[0];
   settings.budget = plan.budget;
   settings.full = arguments.full;
+  settings.plot = arguments.plot;
   settings.format = arguments.json       ? SuiteFormat::json
                     : arguments.markdown ? SuiteFormat::markdown
                                          : SuiteFormat::table;
@@ -245,8 +251,10 @@ void run_suite(BenchArguments arguments) {
 void run_bench(const BenchArguments& arguments) {
   if (arguments.list) return list_cases();
   if (!arguments.suite.empty()) return run_suite(arguments);
-  if (arguments.full || arguments.markdown)
-    throw UsageError(fmt::format("{}: is for --suite", arguments.full ? "full" : "markdown"));
+  if (arguments.full || arguments.markdown || !arguments.plot.empty())
+    throw UsageError(fmt::format("{}: is for --suite", arguments.full       ? "full"
+                                                       : arguments.markdown ? "markdown"
+                                                                            : "plot"));
   const BenchPlan plan = resolve(arguments);
   Peaks peaks(plan.dtype);
   const BenchMachine machine = describe_machine(plan.options[0].isa, peaks);
@@ -298,12 +306,15 @@ void add_bench(CLI::App& app) {
       ->add_option("--suite", arguments->suite,
                    "gna: windows and strides of published models, what they gain over dense attention and could; "
                    "hilbert: what the Hilbert curve is worth to block-sparse attention; sphere: the cases on the "
-                   "sphere beside planar windows")
+                   "sphere beside planar windows; fna: products of tiles and fused attention over naive")
       ->type_name("NAME")
       ->group("Suite (instead of cases)");
   command
       ->add_flag("--full", arguments->full,
                  "More sizes, of gna the published ones, of the sphere a quarter of a degree: some minutes")
+      ->group("Suite (instead of cases)");
+  command->add_option("--plot", arguments->plot, "Of fna: draw it, as SVG")
+      ->type_name("FILE.svg")
       ->group("Suite (instead of cases)");
   command->add_flag("--markdown", arguments->markdown, "Print Markdown tables")->group("Suite (instead of cases)");
   command->add_option("--shape", arguments->shape, "Of the query: batch,*grid,heads,head_dim; with a pattern")

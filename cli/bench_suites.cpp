@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <fstream>
 
+#include "bench_fna.h"
 #include "bench_gna.h"
 #include "bench_hilbert.h"
 #include "bench_machine.h"
@@ -106,11 +108,46 @@ bool run_gna_suite(const SuiteSettings& settings) {
   return std::all_of(report.results.begin(), report.results.end(), [](const auto& r) { return r.failure.empty(); });
 }
 
+// All dtypes in one run; the quick one's budget is that of its cases, which are many.
+bool run_fna_suite(const SuiteSettings& settings) {
+  const bool quiet = settings.format == SuiteFormat::json;
+  FnaReport report;
+  Peaks peaks(NF_FLOAT32);
+  report.machine = describe_machine(settings.options.isa, peaks);
+  report.threads = settings.options.num_threads;
+  TimingBudget budget = settings.budget;
+  budget.seconds = std::min(budget.seconds, settings.full ? 2.0 : 0.25);
+  std::ofstream plot;
+  if (!settings.plot.empty()) plot.open(settings.plot);
+  if (!settings.plot.empty() && !plot) throw Failure(fmt::format("plot={}: can't be written", settings.plot));
+  const std::vector<BenchCase> cases = fna_cases(settings.full);
+  Progress progress(6 * static_cast<int64_t>(cases.size()));
+  int64_t done = 0;
+  if (!quiet) print_machine(report.machine);
+  if (!quiet) print_fna_head(report, settings.format);
+  for (const BenchCase& bench_case : cases)
+    for (const nf_dtype dtype : {NF_FLOAT32, NF_BFLOAT16, NF_FLOAT16})
+      for (const bool with_backward : {false, true}) {
+        progress.show(done++, fmt::format("{} {}", bench_case.name, nf_dtype_name(dtype)));
+        report.times.push_back(
+            time_fna(bench_case, dtype, with_backward, settings.options, budget, report.machine.peak_gflops));
+        progress.clear();
+        if (!quiet) print_fna_times(report.times.back(), settings.format);
+      }
+  quiet ? fmt::print("{}\n", to_json(report)) : print_fna_headlines(report, settings.format);
+  if (plot.is_open() && !(plot << fna_svg(report) << std::flush))
+    throw Failure(fmt::format("plot={}: can't be written", settings.plot));
+  return succeeded(report);
+}
+
 struct Suite {
   const char* name;
   bool (*run)(const SuiteSettings&);
 };
-constexpr Suite kSuites[] = {{"gna", run_gna_suite}, {"hilbert", run_hilbert_suite}, {"sphere", run_sphere_suite}};
+constexpr Suite kSuites[] = {{"fna", run_fna_suite},
+                             {"gna", run_gna_suite},
+                             {"hilbert", run_hilbert_suite},
+                             {"sphere", run_sphere_suite}};
 
 }  // namespace
 

@@ -16,6 +16,7 @@ struct SuiteSettings {
   Options options;  // one number of threads
   TimingBudget budget;
   bool full = false;  // more sizes
+  std::string plot;   // of fna: where a picture goes; empty: none
   SuiteFormat format = SuiteFormat::table;
 };
 

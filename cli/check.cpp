@@ -54,16 +54,21 @@ int64_t parse_count(const std::string& text, const char* name, int64_t low, int6
   return value;
 }
 
-// The baseline has no modifiers, no backward and one kernel: what is left of the settings.
+bool has_explicit_weights(nf_engine engine) { return engine == NF_ENGINE_NAIVE || engine == NF_ENGINE_GEMM; }
+
+// Those to compare with have one kernel, and the block-sparse one no modifiers and no backward: what is left of the
+// settings.
 CheckArguments of_engine(CheckArguments arguments) {
-  if (arguments.engine == "cpu") return arguments;
-  if (arguments.engine != "block_sparse")
-    throw UsageError("engine=" + arguments.engine + ": must be cpu or block_sparse");
+  const nf_engine engine = parse_engine(arguments.engine);
+  if (engine == NF_ENGINE_CPU) return arguments;
+  if (engine != NF_ENGINE_BLOCK_SPARSE && !has_explicit_weights(engine))
+    throw UsageError("engine=" + arguments.engine + ": must be cpu, block_sparse, naive or gemm");
+  if (arguments.kernel != "all" && arguments.kernel != "auto")
+    throw UsageError("kernel=" + arguments.kernel + ": must not come with --engine " + arguments.engine);
+  arguments.kernel = "auto";
+  if (engine != NF_ENGINE_BLOCK_SPARSE) return arguments;
   if (arguments.direction == "backward")
     throw UsageError("direction=backward: must be forward with --engine block_sparse");
-  if (arguments.kernel != "all" && arguments.kernel != "auto")
-    throw UsageError("kernel=" + arguments.kernel + ": must not come with --engine block_sparse");
-  arguments.kernel = "auto";
   arguments.direction = "forward";
   arguments.plain = true;
   return arguments;
@@ -82,9 +87,10 @@ CheckPlan resolve(const CheckArguments& given) {
       plan.settings.push_back({isa, kernel, threads == 0 ? nf_default_num_threads() : static_cast<int32_t>(threads),
                                parse_engine(arguments.engine)});
   core::RandomProblemOptions& problems = plan.problems;
-  problems.spheres = parse_engine(arguments.engine) != NF_ENGINE_BLOCK_SPARSE;  // it takes none
-  problems.additional_keys = problems.key_mask = problems.key_weights = problems.bias = problems.softcap =
-      !arguments.plain;
+  const nf_engine engine = parse_engine(arguments.engine);
+  problems.spheres = engine == NF_ENGINE_CPU;  // the others take none
+  problems.additional_keys = problems.key_mask = problems.bias = !arguments.plain;
+  problems.key_weights = problems.softcap = !arguments.plain && engine == NF_ENGINE_CPU;
   if (arguments.dtype != "all") problems.dtypes = {static_cast<core::DType>(parse_dtype(arguments.dtype))};
   if (arguments.direction != "forward" && arguments.direction != "backward" && arguments.direction != "both")
     throw UsageError("direction=" + arguments.direction + ": must be forward, backward or both");
@@ -213,7 +219,11 @@ void add_check(CLI::App& app) {
   command->add_option("--seed", arguments->seed, "Which problems are drawn")->capture_default_str();
   command->add_option("--first", arguments->first, "Number of the first problem: repeats one that failed")
       ->capture_default_str();
-  command->add_option("--engine", arguments->engine, "cpu, or block_sparse: forward only, without modifiers")
+  command
+      ->add_option(
+          "--engine", arguments->engine,
+          "cpu; naive or gemm: explicit weights, without key weights and softcap; or block_sparse: forward only, "
+          "without modifiers")
       ->capture_default_str();
   command->add_option("--isa", arguments->isa, "all that this machine has, or one of " + isa_names())
       ->capture_default_str();

@@ -62,7 +62,8 @@ std::vector<nf_isa> available_isas() {
 }
 
 std::string describe(const CheckSetting& setting) {
-  const char* engine = setting.engine == NF_ENGINE_CPU ? "" : " --engine block_sparse";
+  const std::string engine =
+      setting.engine == NF_ENGINE_CPU ? "" : core::concat(" --engine ", nf_engine_name(setting.engine));
   return core::concat("--isa ", nf_isa_name(setting.isa), " --kernel ", nf_kernel_name(setting.kernel), " --threads ",
                       setting.threads, engine);
 }

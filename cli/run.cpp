@@ -29,7 +29,7 @@ struct RunArguments {
   PatternArguments pattern;
   EngineArguments engine;
   std::string out;
-  bool logsumexp = false, backward = false;
+  bool logsumexp = false, backward = false, unfused = false;
 };
 
 // Everything about the output that can be wrong before there is one.
@@ -43,6 +43,8 @@ void check_output_path(const RunArguments& arguments) {
   }
   if (arguments.backward && format == FileFormat::npy)
     throw UsageError(fmt::format("out={}: must be .npz or .safetensors to hold several gradients", arguments.out));
+  if (arguments.unfused && format == FileFormat::npy)
+    throw UsageError(fmt::format("out={}: must be .npz or .safetensors to hold weights too", arguments.out));
   if (arguments.logsumexp && format == FileFormat::npy)
     throw UsageError(fmt::format("out={}: must be .npz or .safetensors to hold logsumexp too", arguments.out));
   for (const std::filesystem::path& input : arguments.inputs.files()) {
@@ -79,6 +81,27 @@ OwnedTensor make_logsumexp(const Inputs& inputs) {
   const std::vector<int64_t> sizes(query.sizes, query.sizes + query.rank - 1);
   return make_tensor(query.dtype == NF_FLOAT64 ? NF_FLOAT64 : NF_FLOAT32,
                      stored_sizes(sizes, query.rank - 2, inputs.layout()));
+}
+
+// (batch, *grid, heads, slots and additional keys), in the layout of the inputs. Refused before memory is taken for
+// what the machine does not have.
+OwnedTensor make_weights(const Inputs& inputs, const nf_pattern* pattern) {
+  const Tensor query = inputs.query();
+  std::vector<int64_t> sizes(query.sizes, query.sizes + query.rank);
+  const std::vector<int64_t> grid(query.sizes + 1, query.sizes + query.rank - 2);
+  double slots = 1;
+  for (const int64_t each : weight_slots(pattern, grid)) slots *= static_cast<double>(each);
+  if (const std::optional<Tensor> more = inputs.modifiers().additional_keys)
+    slots += static_cast<double>(more->sizes[1]);
+  double bytes = slots * static_cast<double>(size_of(static_cast<nf_dtype>(query.dtype)));
+  for (int i = 0; i + 1 < query.rank; ++i) bytes *= static_cast<double>(query.sizes[i]);
+  const double memory = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  if (bytes > memory)
+    throw Failure(fmt::format("unfused: weights of {} queries and heads x {:.0f} slots take {}: this machine has {}",
+                              shape_text(std::span(sizes).first(sizes.size() - 1)), slots, bytes_text(bytes),
+                              bytes_text(memory)));
+  sizes.back() = static_cast<int64_t>(slots);
+  return make_tensor(static_cast<nf_dtype>(query.dtype), stored_sizes(sizes, query.rank - 2, inputs.layout()));
 }
 
 // Seconds that the calls took. Without a terminal there is nobody to show progress to, and the work stays whole.
@@ -153,11 +176,42 @@ void run_backward_files(const RunArguments& arguments) {
   fmt::print("{}: {}; backward {}\n", arguments.out, names, seconds_text(seconds));
 }
 
+// The forward that leaves its attention weights, too.
+void run_unfused_files(const RunArguments& arguments) {
+  Options options = arguments.engine.resolve();
+  if (options.engine == NF_ENGINE_AUTO) options.engine = NF_ENGINE_GEMM;
+  check_output_path(arguments);
+  const Inputs inputs = arguments.inputs.load();
+  const AnyPattern pattern = arguments.pattern.resolve(inputs.grids());
+  const Modifiers modifiers = inputs.modifiers();
+  explain(head_of(pattern), inputs.query(), inputs.key(), inputs.value(), options, modifiers);  // the library's rules
+  TensorMap outputs;
+  outputs.emplace("weights", make_weights(inputs, head_of(pattern)));
+  outputs.emplace("out", make_out(inputs));
+  std::optional<Tensor> logsumexp;
+  if (arguments.logsumexp) {
+    outputs.emplace("logsumexp", make_logsumexp(inputs));
+    logsumexp = logsumexp_in_heads_last(outputs.at("logsumexp").view(), inputs.layout());
+  }
+  const OwnedTensor& weights = outputs.at("weights");
+  const auto start = std::chrono::steady_clock::now();
+  forward_weights(head_of(pattern), inputs.query(), inputs.key(), inputs.value(),
+                  in_heads_last(outputs.at("out").view(), inputs.layout()),
+                  in_heads_last(weights.view(), inputs.layout()), logsumexp, options, modifiers);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  write_outputs(arguments, outputs);
+  fmt::print("{}: out{} and weights {} {}, {}; {}, {}\n", arguments.out, arguments.logsumexp ? ", logsumexp" : "",
+             shape_text(weights.sizes), name(weights.dtype), bytes_text(static_cast<double>(weights.bytes.size())),
+             name(static_cast<nf_engine>(options.engine)), seconds_text(seconds));
+}
+
 void run_files(const RunArguments& arguments) {
   arguments.pattern.check();
+  if (arguments.backward && arguments.unfused) throw UsageError("unfused: must not come with --backward");
   if (arguments.backward) return run_backward_files(arguments);
   if (!arguments.inputs.dout.empty() || !arguments.inputs.dlogsumexp.empty())
     throw UsageError("dout: is for --backward");
+  if (arguments.unfused) return run_unfused_files(arguments);
   const Options options = arguments.engine.resolve();
   check_output_path(arguments);
   const Inputs inputs = arguments.inputs.load();
@@ -187,9 +241,13 @@ constexpr char kExamples[] =
     "      --out out.safetensors\n"
     "  nearfield run -i qkv.npz --pattern hilbert-window --size 49 --shift 24 -o out.npy\n"
     "  nearfield run --query u.npy --key x.npy --value x.npy --pattern sphere --cutoff 5deg -o out.npy\n"
+    "  nearfield run --unfused --input qkv.npz -k 7 --out attention.npz\n"
     "  nearfield run --backward --input qkv.npz --dout dout.npy -k 7 --out gradients.npz\n"
     "The output holds 'out', and with --lse 'logsumexp', in the layout of the inputs and the dtype of the query;\n"
-    "with --backward both, and 'dquery', 'dkey', 'dvalue' and the gradients of the modifiers that are given.\n";
+    "with --unfused also 'weights' (batch, *grid, heads, slots), the softmax over each window, slots row-major over "
+    "the\n"
+    "axes and then the additional keys; with --backward both, and 'dquery', 'dkey', 'dvalue' and the gradients of the "
+    "modifiers that are given.\n";
 
 }  // namespace
 
@@ -207,6 +265,10 @@ void add_run(CLI::App& app) {
       ->type_name("FILE")
       ->group("Output");
   command->add_flag("--lse", arguments->logsumexp, "Write logsumexp too")->group("Output");
+  command
+      ->add_flag("--unfused", arguments->unfused,
+                 "Write the attention weights too: by engine gemm, unless naive or reference is asked for")
+      ->group("Output");
   command->footer(kExamples);
   command->callback([arguments] { run_files(*arguments); });
 }

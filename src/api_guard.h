@@ -1,6 +1,8 @@
 // What every file of the C ABI's functions needs: exceptions become a status and this thread's message.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <exception>
 #include <new>
 #include <stdexcept>
@@ -35,6 +37,16 @@ nf_status guarded(Body&& body) noexcept {
 template <class T>
 void require(const T* pointer, const char* name) {
   if (pointer == nullptr) invalid_argument(name, ": must not be NULL");
+}
+
+// A caller with a newer header may pass larger structs, but must not use what this library would silently ignore.
+template <class T>
+void refuse_unknown_fields(const T* given, const char* name) {
+  if (given == nullptr || given->struct_size <= sizeof(T)) return;
+  const char* const bytes = reinterpret_cast<const char*>(given);
+  if (std::any_of(bytes + sizeof(T), bytes + given->struct_size, [](char byte) { return byte != 0; }))
+    unsupported(name, ".struct_size=", given->struct_size, ": sets a field that nearfield ", nf_version(),
+                ", whose struct has ", sizeof(T), " bytes, does not know");
 }
 
 }  // namespace nearfield::core

@@ -19,7 +19,7 @@
 #include "nearfield/nearfield.h"
 
 namespace core = nearfield::core;
-using core::guarded, core::require;
+using core::guarded, core::refuse_unknown_fields, core::require;
 
 static_assert(static_cast<int>(core::Status::internal_error) == NF_INTERNAL_ERROR &&
               static_cast<int>(core::Status::out_of_memory) == NF_OUT_OF_MEMORY &&
@@ -43,16 +43,6 @@ namespace {
 
 // A plain array: it needs no memory when memory has run out, and no destructor when the thread ends.
 thread_local char last_error[1024] = "";
-
-// A caller with a newer header may pass larger structs, but must not use what this library would silently ignore.
-template <class T>
-void refuse_unknown_fields(const T* given, const char* name) {
-  if (given == nullptr || given->struct_size <= sizeof(T)) return;
-  const char* const bytes = reinterpret_cast<const char*>(given);
-  if (std::any_of(bytes + sizeof(T), bytes + given->struct_size, [](char byte) { return byte != 0; }))
-    core::unsupported(name, ".struct_size=", given->struct_size, ": sets a field that nearfield ", nf_version(),
-                      ", whose struct has ", sizeof(T), " bytes, does not know");
-}
 
 // Gives the caller the fields that it knows; a reason that its struct cuts off still ends.
 void copy_out(const nf_explanation& from, nf_explanation* to) {

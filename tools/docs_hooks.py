@@ -15,7 +15,10 @@ import docs_pictures
 PACKAGE = Path(__file__).parents[1] / "python" / "nearfield"
 MAIN = "nearfield"
 # Where nearfield.attend, nearfield.explain, ... are written; they stand on the main page.
-EXPORTED = {f"nearfield.{name}" for name in ("explain", "functional", "grids", "merging", "patterns", "simulation")}
+EXPORTED = {
+    f"nearfield.{name}"
+    for name in ("explain", "functional", "grids", "merging", "patterns", "simulation", "unfused")
+}
 
 
 def modules() -> list[str]:

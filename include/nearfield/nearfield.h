@@ -104,7 +104,10 @@ typedef enum nf_engine {
   NF_ENGINE_CPU = 2,       /* fused, vectorised, threaded */
   /* Slow, for comparison: skips empty blocks of 128 x 128 tokens and masks others; forward only, no modifiers. Tokens
    * are row-major; along an order keys and values are gathered into it first. */
-  NF_ENGINE_BLOCK_SPARSE = 3
+  NF_ENGINE_BLOCK_SPARSE = 3,
+  /* Unfused, for comparison: the weights of all queries and keys in memory. No softcap, no key_weights, no sphere. */
+  NF_ENGINE_NAIVE = 4, /* one query at a time */
+  NF_ENGINE_GEMM = 5   /* products of tiles of queries and their haloed keys; see unfused.h */
 } nf_engine;
 
 typedef enum nf_isa { NF_ISA_AUTO = 0, NF_ISA_PORTABLE = 1, NF_ISA_AVX2 = 2 } nf_isa;
@@ -376,5 +379,7 @@ NF_API nf_status nf_measure_peak(int32_t isa, int32_t dtype, double seconds, dou
 #ifdef __cplusplus
 }
 #endif
+
+#include "nearfield/unfused.h"
 
 #endif /* NEARFIELD_NEARFIELD_H */

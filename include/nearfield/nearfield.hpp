@@ -397,3 +397,4 @@ inline std::string to_string(const nf_explanation& e) {
 }
 
 }  // namespace nearfield
+#include "nearfield/unfused.hpp"

@@ -9,7 +9,7 @@ namespace ffi = xla::ffi;
 
 constexpr const char* kNames[kOperandCount] = {
     "query", "key",       "value", "additional_keys", "additional_values", "key_mask", "key_weights", "bias",
-    "out",   "logsumexp", "dout",  "dlogsumexp"};
+    "out",   "logsumexp", "dout",  "dlogsumexp",      "weights",           "dweights"};
 
 template <class T>
 T attribute(const ffi::Dictionary& attributes, const char* name) {
@@ -57,7 +57,7 @@ Call::Call(const ffi::RemainingArgs& args, const ffi::RemainingRets& rets, const
   read_attributes(attributes);
   const auto given = members(attribute<int64_t>(attributes, "operands"), kOperandCount, args.size(), "operands");
   const auto wanted = members(attribute<int64_t>(attributes, "results"), result_roles.size(), rets.size(), "results");
-  if (given.empty() || given[0] != kQuery) throw BadCall("query: must be given");
+  if (given.empty() || (given[0] != kQuery && given[0] != kValue)) throw BadCall("query: must be given");
   if (wanted.empty()) throw BadCall("results=0: must have at least one bit");
   read_leading_axes(*args.get<ffi::AnyBuffer>(0), **rets.get<ffi::AnyBuffer>(0));
   for (std::size_t i = 0; i < given.size(); ++i) add(given[i], *args.get<ffi::AnyBuffer>(i), given[i]);
@@ -92,8 +92,8 @@ void Call::read_attributes(const ffi::Dictionary& attributes) {
 }
 
 // Results have the full leading axes: the first one tells their sizes.
-void Call::read_leading_axes(const ffi::AnyBuffer& query, const ffi::AnyBuffer& result) {
-  const auto rank = static_cast<int64_t>(query.dimensions().size());
+void Call::read_leading_axes(const ffi::AnyBuffer& first, const ffi::AnyBuffer& result) {
+  const auto rank = static_cast<int64_t>(first.dimensions().size());
   const int64_t leading = std::max<int64_t>(rank - pattern()->rank - 3, 0);
   const auto sizes = result.dimensions();
   if (sizes.size() < static_cast<std::size_t>(leading)) throw BadCall("results: must have query's leading axes");

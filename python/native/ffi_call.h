@@ -8,7 +8,7 @@
 //   softcap       float64
 //   engine, isa, kernel, num_threads: those of nf_options
 // Buffers are dense and row-major. All have the same number of leading axes before those nearfield knows
-// (leading_axes.h), as query's rank tells.
+// (leading_axes.h), as the rank of the first operand tells: query, or value where there is none.
 #pragma once
 
 #include <nearfield/nearfield.h>
@@ -25,7 +25,8 @@
 
 namespace nearfield::jax {
 
-// Operands: the first eight in a forward pass, all of them in a backward pass.
+// Operands: the first eight in a forward pass, all but the last two in a backward pass. Unfused operators take what
+// they are made of.
 enum Operands : std::size_t {
   kQuery,
   kKey,
@@ -38,12 +39,14 @@ enum Operands : std::size_t {
   kForwardOut,
   kForwardLogsumexp,
   kDout,
-  kDlogsumexp
+  kDlogsumexp,
+  kWeights,
+  kDweights
 };
-inline constexpr std::size_t kOperandCount = kDlogsumexp + 1;
+inline constexpr std::size_t kOperandCount = kDweights + 1;
 
-// Results of a forward pass.
-enum ForwardResults : std::size_t { kOut, kLogsumexp };
+// Results of a forward pass, the last one where weights are explicit.
+enum ForwardResults : std::size_t { kOut, kLogsumexp, kWeightsResult };
 
 // Results of a backward pass, the gradients in the order of nf_gradients.
 enum Gradients : std::size_t {
@@ -57,6 +60,10 @@ enum Gradients : std::size_t {
 };
 inline constexpr std::size_t kGradientCount = kBiasGradient + 1;
 
+// Results of the backward passes of the unfused operators, in the order of nf_qk_gradients and nf_av_gradients.
+enum QkGradients : std::size_t { kQkQueryGradient, kQkKeyGradient, kQkAdditionalKeysGradient, kQkBiasGradient };
+enum AvGradients : std::size_t { kAvWeightsGradient, kAvValueGradient, kAvAdditionalValuesGradient };
+
 // A call that does not look as this file says. Python never makes one.
 class BadCall : public std::runtime_error {
  public:
@@ -65,8 +72,8 @@ class BadCall : public std::runtime_error {
 
 class Call {
  public:
-  // result_roles: for each result of the handler the operand that it is shaped like (for kOut and kLogsumexp those of
-  // the backward pass). Throws BadCall.
+  // result_roles: for each result of the handler the operand that it is shaped like (for kOut, kLogsumexp and weights
+  // those of a backward pass). Throws BadCall.
   Call(const xla::ffi::RemainingArgs& args, const xla::ffi::RemainingRets& rets, const xla::ffi::Dictionary& attributes,
        const std::vector<std::size_t>& result_roles);
 
@@ -83,7 +90,7 @@ class Call {
 
  private:
   void read_attributes(const xla::ffi::Dictionary& attributes);
-  void read_leading_axes(const xla::ffi::AnyBuffer& query, const xla::ffi::AnyBuffer& result);
+  void read_leading_axes(const xla::ffi::AnyBuffer& first, const xla::ffi::AnyBuffer& result);
   void add(std::size_t slot, const xla::ffi::AnyBuffer& buffer, std::size_t role);
   void fold_leading_axes();
 

@@ -75,6 +75,56 @@ ffi::Error backward(ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Dicti
   });
 }
 
+ffi::Error qk(ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Dictionary attributes) {
+  return run(args, rets, attributes, {nj::kWeights}, [](const nj::Call& call) {
+    return nf_qk(call.pattern(), call.operand(nj::kQuery), call.operand(nj::kKey), call.modifiers(), call.options(),
+                 call.result(0));
+  });
+}
+
+ffi::Error qk_backward(ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Dictionary attributes) {
+  const std::vector<std::size_t> shaped_like = {nj::kQuery, nj::kKey, nj::kAdditionalKeys, nj::kBias};
+  return run(args, rets, attributes, shaped_like, [](const nj::Call& call) {
+    nf_qk_gradients gradients{};
+    gradients.struct_size = sizeof gradients;
+    gradients.query = call.result(nj::kQkQueryGradient);
+    gradients.key = call.result(nj::kQkKeyGradient);
+    gradients.additional_keys = call.result(nj::kQkAdditionalKeysGradient);
+    gradients.bias = call.result(nj::kQkBiasGradient);
+    return nf_qk_backward(call.pattern(), call.operand(nj::kQuery), call.operand(nj::kKey), call.modifiers(),
+                          call.options(), call.operand(nj::kDweights), &gradients);
+  });
+}
+
+ffi::Error av(ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Dictionary attributes) {
+  return run(args, rets, attributes, {nj::kForwardOut}, [](const nj::Call& call) {
+    return nf_av(call.pattern(), call.operand(nj::kWeights), call.operand(nj::kValue), call.modifiers(), call.options(),
+                 call.result(nj::kOut));
+  });
+}
+
+ffi::Error av_backward(ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Dictionary attributes) {
+  const std::vector<std::size_t> shaped_like = {nj::kWeights, nj::kValue, nj::kAdditionalValues};
+  return run(args, rets, attributes, shaped_like, [](const nj::Call& call) {
+    nf_av_gradients gradients{};
+    gradients.struct_size = sizeof gradients;
+    gradients.weights = call.result(nj::kAvWeightsGradient);
+    gradients.value = call.result(nj::kAvValueGradient);
+    gradients.additional_values = call.result(nj::kAvAdditionalValuesGradient);
+    return nf_av_backward(call.pattern(), call.operand(nj::kWeights), call.operand(nj::kValue), call.modifiers(),
+                          call.options(), call.operand(nj::kDout), &gradients);
+  });
+}
+
+ffi::Error forward_weights(ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Dictionary attributes) {
+  const std::vector<std::size_t> shaped_like = {nj::kForwardOut, nj::kForwardLogsumexp, nj::kWeights};
+  return run(args, rets, attributes, shaped_like, [](const nj::Call& call) {
+    return nf_forward_weights(call.pattern(), call.operand(nj::kQuery), call.operand(nj::kKey),
+                              call.operand(nj::kValue), call.modifiers(), call.options(), call.result(nj::kOut),
+                              call.result(nj::kLogsumexp), call.result(nj::kWeightsResult));
+  });
+}
+
 // Stands where XLA looks for a handler on another platform than the CPU.
 ffi::Error elsewhere(ffi::RemainingArgs, ffi::RemainingRets, ffi::Dictionary) {
   return ffi::Error(ffi::ErrorCode::kUnimplemented,
@@ -84,9 +134,17 @@ ffi::Error elsewhere(ffi::RemainingArgs, ffi::RemainingRets, ffi::Dictionary) {
 
 }  // namespace
 
-// Hidden names are the default (python/CMakeLists.txt); these three are what Python looks up.
+// Hidden names are the default (python/CMakeLists.txt); these are what Python looks up.
 #pragma GCC visibility push(default)
 XLA_FFI_DEFINE_HANDLER_SYMBOL(nf_jax_forward, forward, ffi::Ffi::Bind().RemainingArgs().RemainingRets().Attrs());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(nf_jax_backward, backward, ffi::Ffi::Bind().RemainingArgs().RemainingRets().Attrs());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(nf_jax_qk, qk, ffi::Ffi::Bind().RemainingArgs().RemainingRets().Attrs());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(nf_jax_qk_backward, qk_backward,
+                              ffi::Ffi::Bind().RemainingArgs().RemainingRets().Attrs());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(nf_jax_av, av, ffi::Ffi::Bind().RemainingArgs().RemainingRets().Attrs());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(nf_jax_av_backward, av_backward,
+                              ffi::Ffi::Bind().RemainingArgs().RemainingRets().Attrs());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(nf_jax_forward_weights, forward_weights,
+                              ffi::Ffi::Bind().RemainingArgs().RemainingRets().Attrs());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(nf_jax_elsewhere, elsewhere, ffi::Ffi::Bind().RemainingArgs().RemainingRets().Attrs());
 #pragma GCC visibility pop

@@ -31,6 +31,7 @@ from nearfield.patterns import (
     Window,
 )
 from nearfield.simulation import Simulation, Visits, simulate
+from nearfield.unfused import av, qk
 
 __all__ = [
     "ArgumentError",
@@ -54,6 +55,7 @@ __all__ = [
     "Window",
     "__version__",
     "attend",
+    "av",
     "bias_extents",
     "explain",
     "info",
@@ -62,6 +64,7 @@ __all__ = [
     "na2d",
     "na3d",
     "order",
+    "qk",
     "simulate",
 ]
 

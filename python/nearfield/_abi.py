@@ -8,7 +8,7 @@ C compiler's.
     nf_modifiers      7 words: struct_size; 5 pointers; softcap (double)
     nf_options        9 words: struct_size; has_scale | engine << 32; scale (double); isa | kernel << 32; num_threads;
                                parallel_for; its context; workspace; workspace_size
-    nf_gradients      8 words: struct_size; 7 pointers
+    nf_gradients      8 words: struct_size; 7 pointers. nf_qk_gradients and nf_av_gradients alike, with 4 and 3
     patterns         as their `words` say
 """
 
@@ -135,7 +135,7 @@ def _pack(
             words += tensor
     more: list[int] = []
     if gradients is not None:
-        more = [8 * _WORD, *pointers[5 + len(tensors) :]]
+        more = [(1 + len(gradients)) * _WORD, *pointers[5 + len(tensors) :]]
     layout = _format(len(pattern), count, len(more))
     if layout.size > scratch.size:
         scratch.grow(layout.size)

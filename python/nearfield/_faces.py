@@ -7,6 +7,7 @@ A face is a module with these functions, for the arrays of one framework:
     dtype_of(array)                         the number of the array's dtype in the C ABI, or None
     abstract(name, array)                   the array without its memory, as the C ABI takes it
     copied(name, array)                     why the array is copied before a call, or None
+    unfused                                 a module of its own, with qk, av and attend_weights of arrays and settings
     is_tracing(), num_threads()             whether shapes stand for any number; threads of a call, 0: the library's choice
 """
 

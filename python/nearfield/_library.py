@@ -27,6 +27,12 @@ _FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
     "nf_backward": (_i32, (_pointer,) * 11),
     "nf_explain": (_i32, (_pointer,) * 7),
     "nf_explain_backward": (_i32, (_pointer,) * 8),
+    "nf_weight_slots": (_i32, (_pointer,) * 3),
+    "nf_qk": (_i32, (_pointer,) * 6),
+    "nf_qk_backward": (_i32, (_pointer,) * 7),
+    "nf_av": (_i32, (_pointer,) * 6),
+    "nf_av_backward": (_i32, (_pointer,) * 7),
+    "nf_forward_weights": (_i32, (_pointer,) * 9),
     "nf_merge": (_i32, (_i32,) + (_pointer,) * 4),
     "nf_merge_backward": (_i32, (_i32,) + (_pointer,) * 5),
     "nf_bias_extents": (_i32, (_pointer,) * 3),
@@ -97,6 +103,7 @@ _WORDS = (
     ("must not be NULL", "must not be None"),
     ("must be NULL", "must be None"),
     ("nf_bias_extents", "nearfield.bias_extents"),
+    ("nf_weight_slots", "nearfield.geometry.weight_slots"),
 )
 
 

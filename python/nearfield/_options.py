@@ -9,7 +9,7 @@ from nearfield._errors import ArgumentError
 from nearfield._library import lib
 from nearfield._values import choice, integer, number
 
-ENGINES = ("auto", "reference", "cpu", "block_sparse")
+ENGINES = ("auto", "reference", "cpu", "block_sparse", "naive", "gemm")
 ISAS = ("auto", "portable", "avx2")
 KERNELS = ("auto", "band", "tile")
 PRECISIONS = ("highest", "high", "medium")

@@ -12,8 +12,14 @@ from nearfield._library import path as library_path
 from nearfield._options import ENGINES, ISAS, name_of, settings_of
 from nearfield._values import flag
 from nearfield._version import __version__
+from nearfield._weights import accumulator, bytes_of, shape_of, shown_bytes
 from nearfield.functional import grid_rank
 from nearfield.patterns import Pattern, check_pattern
+from nearfield.unfused import check_takes_weights
+
+_BACKWARD_TENSORS = (
+    4  # of the size of the weights that their gradients take: dP, what softmax makes of it, two products
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,8 @@ class Explanation:
         Bytes of scratch memory.
     plan_memory
         Bytes of the tables that tell which keys are seen, kept for later calls; 0 where there are none.
+    weights
+        Bytes of the weights that `return_weights` asks for; 0 where it does not: then none are stored.
     copies
         Which arguments are copied before the call, and why.
     reason
@@ -60,6 +68,7 @@ class Explanation:
     predicted_seconds: float
     workspace: int
     plan_memory: int
+    weights: int
     copies: tuple[str, ...]
     reason: str
 
@@ -76,6 +85,7 @@ class Explanation:
             ("predicted", f"{self.predicted_seconds * 1e3:.4g} ms"),
             ("workspace", f"{self.workspace / 1024:.4g} KiB"),
             ("plan", f"{self.plan_memory / 1024:.4g} KiB"),
+            *([("weights", shown_bytes(self.weights))] if self.weights else []),
             ("copies", "; ".join(self.copies) or "none"),
             ("reason", self.reason),
         ]
@@ -101,6 +111,7 @@ def explain(
     kernel: str = "auto",
     num_threads: int = 0,
     precision: str = "highest",
+    return_weights: bool = False,
 ) -> Explanation:
     """What `attend` with these arguments would run, and why; nothing is computed.
 
@@ -110,6 +121,8 @@ def explain(
         As in `attend`; of the arrays only shapes, strides and dtypes matter.
     backward
         Explain the backward of that call, with all gradients wanted.
+    return_weights
+        Explain the call that returns its weights, too: what memory they take, and their gradients if `backward`.
 
     Returns
     -------
@@ -130,6 +143,10 @@ def explain(
     check_pattern(pattern)
     arrays = (query, key, value, additional_keys, additional_values, key_mask, key_weights, bias)
     face, rank = face_of(arrays), grid_rank(query)
+    explicit = flag("return_weights", return_weights)
+    if explicit:
+        check_takes_weights(pattern.words(rank), key_weights, softcap)
+        engine = "gemm" if engine == "auto" else engine  # or naive, whichever is faster: of the same memory
     settings = settings_of(pattern.words(rank), scale, softcap, engine, isa, kernel, num_threads, precision)
     given = [(name, array) for name, array in zip(NAMES, arrays, strict=True) if array is not None]
     by_name = {name: face.abstract(name, array) for name, array in given}
@@ -144,6 +161,17 @@ def explain(
         settings.abi(face.num_threads()),
         _wanted(words) if flag("backward", backward) else None,
     )
+    weights, workspace, reason = 0, found.workspace, found.reason.decode()
+    if explicit:
+        dtype = accumulator(face.dtype_of(query))
+        shape = shape_of(
+            settings.pattern, query.shape, None if additional_keys is None else additional_keys.shape, dtype
+        )
+        weights = bytes_of(shape, dtype)
+        workspace = _BACKWARD_TENSORS * weights if backward else 0
+        reason = (
+            f"Asked for: explicit weights {shape} take {shown_bytes(weights)}; without return_weights none are stored"
+        )
     return Explanation(
         engine=name_of("nf_engine_name", found.engine),
         isa=name_of("nf_isa_name", found.isa),
@@ -158,10 +186,11 @@ def explain(
         executed_pairs=found.executed_pairs,
         waste=found.waste,
         predicted_seconds=found.predicted_seconds,
-        workspace=found.workspace,
+        workspace=workspace,
         plan_memory=found.plan_memory,
+        weights=weights,
         copies=tuple(f"{name}: {why}" for name, why in reasons.items() if why is not None),
-        reason=found.reason.decode(),
+        reason=reason,
     )
 
 

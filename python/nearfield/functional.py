@@ -30,6 +30,7 @@ from nearfield.patterns import (
     check_pattern,
     neighborhood_words,
 )
+from nearfield.unfused import attend_weights
 
 Array = TypeVar("Array")
 
@@ -48,6 +49,7 @@ def attend(
     additional_keys: Array | None = None,
     additional_values: Array | None = None,
     return_lse: bool = False,
+    return_weights: bool = False,
     precision: str = "highest",
     engine: str = "auto",
     isa: str = "auto",
@@ -88,19 +90,23 @@ def attend(
         softmax, never masked.
     return_lse
         Whether to return the logsumexp of the logits, too. It is differentiable.
+    return_weights
+        Whether to return the weights p, too, (batch, *grid, heads, slots + M) in the layout of `qk`, 0 in hidden slots,
+        of logsumexp's dtype. They are differentiable, too. `explain` says what memory they take. Not with key_weights,
+        softcap or a pattern on the sphere; engine is "auto", "gemm", "naive" or "reference".
     precision
         "highest", "high" or "medium": the least precision of float32 products, in torch's words. Every engine of this
         version computes in the highest.
     engine, isa, kernel
-        "auto", or which to take: engine "reference" (float64, slow: the oracle), "cpu" or "block_sparse" (to compare
-        with: forward only); isa "portable" or "avx2"; kernel "band" or "tile". `info` and `explain` list and explain
-        them.
+        "auto", or which to take: engine "reference" (float64, slow: the oracle), "cpu", or to compare with
+        "block_sparse" (forward only), "naive" and "gemm" (explicit weights); isa "portable" or "avx2"; kernel "band" or
+        "tile". `info` and `explain` list and explain them.
     num_threads
         0: torch's own number for torch; else NEARFIELD_NUM_THREADS or the number of cores.
 
     Returns
     -------
-    out, or (out, logsumexp) if `return_lse`
+    out, or (out, logsumexp) if `return_lse`, (out, weights) or (out, logsumexp, weights) if `return_weights`
         Arrays of the same kind as the query.
 
     Raises
@@ -109,6 +115,8 @@ def attend(
         (a ValueError) An argument breaks a rule; the message names it, its value and the rule.
     TypeError
         An argument is of a type or dtype that can't be taken.
+    MemoryError
+        The weights are larger than this machine's memory.
 
     Examples
     --------
@@ -122,7 +130,7 @@ def attend(
     face, rank = face_of(arrays), grid_rank(query)
     words = pattern.words(rank) if face.is_tracing() else cached_words(pattern, rank)
     settings = settings_of(words, scale, softcap, engine, isa, kernel, num_threads, precision)
-    return _attend(face, arrays, settings, return_lse)
+    return _attend(face, arrays, settings, return_lse, return_weights)
 
 
 def grid_rank(query: Any) -> int:
@@ -135,9 +143,12 @@ def grid_rank(query: Any) -> int:
     return rank - 3
 
 
-def _attend(face: Any, arrays: tuple[Any, ...], settings: Settings, return_lse: bool) -> Any:
+def _attend(face: Any, arrays: tuple[Any, ...], settings: Settings, return_lse: bool, return_weights: bool) -> Any:
     if type(return_lse) is not bool:
         return_lse = flag("return_lse", return_lse)
+    if return_weights is not False and flag("return_weights", return_weights):
+        out, logsumexp, weights = attend_weights(face, arrays, settings)
+        return (out, logsumexp, weights) if return_lse else (out, weights)
     out, logsumexp = face.attend(arrays, settings, return_lse)
     return (out, logsumexp) if return_lse else out
 
@@ -155,6 +166,7 @@ def na1d(
     additional_values: Array | None = None,
     return_lse: bool = False,
     *,
+    return_weights: bool = False,
     boundary: Names = "clamp",
     bias: Array | None = None,
     key_mask: Array | None = None,
@@ -177,12 +189,12 @@ def na1d(
         (batch, length, heads, head_dim); value and heads as in `attend`.
     kernel_size, stride, dilation, is_causal, boundary
         As in `Neighborhood`: one value, or a sequence of one.
-    scale, additional_keys, additional_values, return_lse, and the other keywords
+    scale, additional_keys, additional_values, return_lse, return_weights, and the other keywords
         As in `attend`.
 
     Returns
     -------
-    out, or (out, logsumexp) if `return_lse`
+    out, or (out, logsumexp) if `return_lse`, and the weights last if `return_weights`
         (batch, length, heads, head_dim_v) and (batch, length, heads), of the query's kind.
 
     Raises
@@ -201,7 +213,7 @@ def na1d(
     face = face_of(arrays)
     words = _neighborhood(face, query, 1, kernel_size, stride, dilation, is_causal, boundary)
     settings = settings_of(words, scale, softcap, engine, isa, kernel, num_threads, precision)
-    return _attend(face, arrays, settings, return_lse)
+    return _attend(face, arrays, settings, return_lse, return_weights)
 
 
 def na2d(
@@ -217,6 +229,7 @@ def na2d(
     additional_values: Array | None = None,
     return_lse: bool = False,
     *,
+    return_weights: bool = False,
     boundary: Names = "clamp",
     bias: Array | None = None,
     key_mask: Array | None = None,
@@ -239,12 +252,12 @@ def na2d(
         (batch, height, width, heads, head_dim); value and heads as in `attend`.
     kernel_size, stride, dilation, is_causal, boundary
         As in `Neighborhood`: one value, or one for each axis.
-    scale, additional_keys, additional_values, return_lse, and the other keywords
+    scale, additional_keys, additional_values, return_lse, return_weights, and the other keywords
         As in `attend`.
 
     Returns
     -------
-    out, or (out, logsumexp) if `return_lse`
+    out, or (out, logsumexp) if `return_lse`, and the weights last if `return_weights`
         (batch, height, width, heads, head_dim_v) and (batch, height, width, heads), of the query's kind.
 
     Raises
@@ -263,7 +276,7 @@ def na2d(
     face = face_of(arrays)
     words = _neighborhood(face, query, 2, kernel_size, stride, dilation, is_causal, boundary)
     settings = settings_of(words, scale, softcap, engine, isa, kernel, num_threads, precision)
-    return _attend(face, arrays, settings, return_lse)
+    return _attend(face, arrays, settings, return_lse, return_weights)
 
 
 def na3d(
@@ -279,6 +292,7 @@ def na3d(
     additional_values: Array | None = None,
     return_lse: bool = False,
     *,
+    return_weights: bool = False,
     boundary: Names = "clamp",
     bias: Array | None = None,
     key_mask: Array | None = None,
@@ -301,12 +315,12 @@ def na3d(
         (batch, depth, height, width, heads, head_dim); value and heads as in `attend`.
     kernel_size, stride, dilation, is_causal, boundary
         As in `Neighborhood`: one value, or one for each axis.
-    scale, additional_keys, additional_values, return_lse, and the other keywords
+    scale, additional_keys, additional_values, return_lse, return_weights, and the other keywords
         As in `attend`.
 
     Returns
     -------
-    out, or (out, logsumexp) if `return_lse`
+    out, or (out, logsumexp) if `return_lse`, and the weights last if `return_weights`
         (batch, depth, height, width, heads, head_dim_v) and (batch, depth, height, width, heads), of the query's kind.
 
     Raises
@@ -325,7 +339,7 @@ def na3d(
     face = face_of(arrays)
     words = _neighborhood(face, query, 3, kernel_size, stride, dilation, is_causal, boundary)
     settings = settings_of(words, scale, softcap, engine, isa, kernel, num_threads, precision)
-    return _attend(face, arrays, settings, return_lse)
+    return _attend(face, arrays, settings, return_lse, return_weights)
 
 
 def _neighborhood(

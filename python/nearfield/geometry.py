@@ -13,14 +13,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield import _abi, grids
+from nearfield import _abi, _abi_unfused, grids
 from nearfield._errors import ArgumentError
 from nearfield._values import choice, integer
 from nearfield.grids import box, on_grid
 from nearfield.patterns import ORDERS, Ints, Pattern, SphereNeighborhood
 from nearfield.patterns._words import dilations_of, is_on_sphere, key_grid_of, order_of
 
-__all__ = ["PLAN_STEP", "Windows", "block_pairs", "plan_steps", "window_slots", "windows"]
+__all__ = [
+    "PLAN_STEP",
+    "Windows",
+    "block_pairs",
+    "plan_steps",
+    "weight_keys",
+    "weight_slots",
+    "window_slots",
+    "windows",
+]
 
 Indices = NDArray[np.int64]
 
@@ -131,6 +140,64 @@ def windows(pattern: Pattern, grid: Ints, first: int = 0, count: int | None = No
     found = Windows(np.full(shape, -1, np.int64), np.full(shape, -1, np.int64))
     _abi.windows(words, lengths, first, count, found.keys.ctypes.data, found.bias_index.ctypes.data if has_bias else 0)
     return found
+
+
+def weight_slots(pattern: Pattern, grid: Ints) -> tuple[int, ...]:
+    """A query's slots in explicit weights (`nearfield.qk`) on each axis: their product is what weights have for a query.
+
+    Parameters
+    ----------
+    pattern, grid
+        As in `windows`.
+
+    Returns
+    -------
+    tuple of int
+        The pattern's kernel_size or size, whatever the grid. Along a curve the first is of the positions and the others
+        are 1.
+
+    Raises
+    ------
+    ArgumentError, TypeError, UnsupportedError
+        As `windows` does; or the pattern is on the sphere.
+
+    Examples
+    --------
+    >>> import nearfield
+    >>> nearfield.geometry.weight_slots(nearfield.Neighborhood(7), (56, 4))
+    (7, 7)
+    """
+    return _abi_unfused.weight_slots(*on_grid(pattern, grid))
+
+
+def weight_keys(pattern: Pattern, grid: Ints) -> Indices:
+    """Which key each column of explicit weights (`nearfield.qk`) belongs to.
+
+    Parameters
+    ----------
+    pattern, grid
+        As in `windows`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (queries, slots) int64: the tokens of the keys, -1 for hidden slots. Additional keys' columns come after these.
+
+    Raises
+    ------
+    ArgumentError, TypeError, UnsupportedError
+        As `windows` does; or the pattern is on the sphere.
+
+    Examples
+    --------
+    >>> import nearfield
+    >>> nearfield.geometry.weight_keys(nearfield.Neighborhood(3, is_causal=True), 4).tolist()
+    [[0, -1, -1], [0, 1, -1], [0, 1, 2], [1, 2, 3]]
+    """
+    slots, longest = weight_slots(pattern, grid), window_slots(pattern, grid)
+    keys = windows(pattern, grid).keys.reshape(-1, *longest)
+    missing = [(0, 0), *((0, slot - found) for slot, found in zip(slots, longest, strict=True))]
+    return np.pad(keys, missing, constant_values=-1).reshape(len(keys), math.prod(slots))
 
 
 def plan_steps(pattern: Pattern, grid: Ints, tile: Ints, step: Ints) -> NDArray[Any]:

@@ -1,6 +1,7 @@
 """Attention on JAX arrays: traced, differentiated, mapped and compiled like any function of JAX.
 
-`nearfield.attend` and `nearfield.na1d`, `na2d` and `na3d` take JAX arrays, too, and end up here.
+`nearfield.attend` and `nearfield.na1d`, `na2d` and `na3d` take JAX arrays, too, and end up here; so do `nearfield.qk` and
+`nearfield.av`, of which all below is as true.
 
 What JAX's transformations do
     jit, scan, checkpoint, pmap, shard_map
@@ -45,6 +46,7 @@ def attend(
     additional_keys: Any = None,
     additional_values: Any = None,
     return_lse: bool = False,
+    return_weights: bool = False,
     precision: str = "highest",
     engine: str = "auto",
     isa: str = "auto",
@@ -81,6 +83,8 @@ def attend(
         softmax, never masked.
     return_lse
         Whether to return the logsumexp of the logits, too. It is differentiable.
+    return_weights
+        Whether to return the weights, too, as `nearfield.attend` does.
     precision, engine, isa, kernel
         As in `nearfield.attend`.
     num_threads
@@ -88,7 +92,7 @@ def attend(
 
     Returns
     -------
-    out, or (out, logsumexp) if `return_lse`
+    out, or (out, logsumexp) if `return_lse`, and the weights last if `return_weights`
         (batch, *grid, heads, head_dim_v) of the query's dtype, and (batch, *grid, heads), float32 (float64 for
         float64): natural logarithms.
 
@@ -129,6 +133,7 @@ def attend(
         additional_keys=additional_keys,
         additional_values=additional_values,
         return_lse=return_lse,
+        return_weights=return_weights,
         precision=precision,
         engine=engine,
         isa=isa,

@@ -8,15 +8,48 @@
 #include <variant>
 
 #include "base/error.h"
+#include "dispatch/unfused_engines.h"
 #include "engine/block_sparse/block_sparse.h"
 #include "engine/reference/reference.h"
 #include "pattern/curve.h"
 #include "plan/plan.h"
 
 namespace nearfield::core {
+
+void* aligned_workspace(const Request& request, size_t needed, const char* query) {
+  if (request.workspace == nullptr || needed == 0) return nullptr;
+  const size_t asked = needed + kWorkspaceAlignment - 1;
+  if (request.workspace_size < asked)
+    invalid_argument("workspace_size=", request.workspace_size, ": must be at least ", asked,
+                     " bytes for this problem, as ", query, " says");
+  const auto address = reinterpret_cast<uintptr_t>(request.workspace);
+  const uintptr_t shift = (kWorkspaceAlignment - address % kWorkspaceAlignment) % kWorkspaceAlignment;
+  return static_cast<std::byte*>(request.workspace) + shift;
+}
+
+void set_reason(nf_explanation& explanation, const std::string& reason) {
+  const size_t length = std::min(reason.size(), sizeof explanation.reason - 1);
+  std::copy_n(reason.data(), length, explanation.reason);
+  explanation.reason[length] = '\0';
+}
+
+void set_statistics(nf_explanation& explanation, const Shape& shape, const PlanStatistics& of_one) {
+  const double copies = static_cast<double>(shape.batch) * static_cast<double>(shape.heads);
+  explanation.tiles = of_one.tiles;
+  explanation.full_steps = of_one.full_steps;
+  explanation.masked_steps = of_one.masked_steps;
+  explanation.useful_pairs = static_cast<double>(of_one.useful_pairs) * copies;
+  explanation.executed_pairs = static_cast<double>(of_one.executed_pairs) * copies;
+  explanation.waste = of_one.waste();
+}
+
+void set_tile(nf_explanation& explanation, const TileShape& shape) {
+  std::copy_n(shape.near, kMaxGridRank, explanation.tile);
+  std::copy_n(shape.far, kMaxGridRank, explanation.step);
+}
+
 namespace {
 
-constexpr size_t kWorkspaceAlignment = 64;  // bytes; what cpu_forward asks for
 // Of the reference engine, for one (query, key) pair and one channel of query or value: 1e-8 to 4e-8 on one thread of
 // a current x86 server, more per pair for small windows.
 constexpr double kReferenceSecondsPerChannel = 2e-8;
@@ -62,18 +95,6 @@ size_t cpu_workspace(const Problem& given, const Request& request, const Gradien
   return needed == 0 ? 0 : needed + kWorkspaceAlignment - 1;
 }
 
-// The caller's workspace, its start moved up to the alignment; nullptr if there is none.
-void* aligned_workspace(const Request& request, size_t needed, const char* query) {
-  if (request.workspace == nullptr || needed == 0) return nullptr;
-  const size_t asked = needed + kWorkspaceAlignment - 1;
-  if (request.workspace_size < asked)
-    invalid_argument("workspace_size=", request.workspace_size, ": must be at least ", asked,
-                     " bytes for this problem, as ", query, " says");
-  const auto address = reinterpret_cast<uintptr_t>(request.workspace);
-  const uintptr_t shift = (kWorkspaceAlignment - address % kWorkspaceAlignment) % kWorkspaceAlignment;
-  return static_cast<std::byte*>(request.workspace) + shift;
-}
-
 void run_cpu(const Problem& given, const ForwardOutputs& outputs, const Request& request) {
   const Executed executed(given);
   const Problem& problem = executed.problem();
@@ -88,28 +109,6 @@ void run_cpu_backward(const Problem& given, const BackwardInputs& inputs, const 
   const CpuChoice choice = cpu_choose(problem, request.isa, request.kernel, wanted_of(gradients));
   cpu_backward(problem, inputs, gradients, choice,
                aligned_workspace(request, choice.workspace(), "nf_backward_workspace"));
-}
-
-void set_reason(nf_explanation& explanation, const std::string& reason) {
-  const size_t length = std::min(reason.size(), sizeof explanation.reason - 1);
-  std::copy_n(reason.data(), length, explanation.reason);
-  explanation.reason[length] = '\0';
-}
-
-// `of_one` is for one (batch, head).
-void set_statistics(nf_explanation& explanation, const Shape& shape, const PlanStatistics& of_one) {
-  const double copies = static_cast<double>(shape.batch) * static_cast<double>(shape.heads);
-  explanation.tiles = of_one.tiles;
-  explanation.full_steps = of_one.full_steps;
-  explanation.masked_steps = of_one.masked_steps;
-  explanation.useful_pairs = static_cast<double>(of_one.useful_pairs) * copies;
-  explanation.executed_pairs = static_cast<double>(of_one.executed_pairs) * copies;
-  explanation.waste = of_one.waste();
-}
-
-void set_tile(nf_explanation& explanation, const TileShape& shape) {
-  std::copy_n(shape.near, kMaxGridRank, explanation.tile);
-  std::copy_n(shape.far, kMaxGridRank, explanation.step);
 }
 
 void explain_cpu(const Problem& given, const Request& request, const GradientsWanted& wanted,
@@ -190,6 +189,10 @@ void explain_sparse(const Problem& problem, const Request& request, const Gradie
 // Fastest first: `auto` takes the first that is not slow.
 constexpr Engine kEngines[] = {
     {EngineId::cpu, "cpu", false, cpu_workspace, explain_cpu, run_cpu, run_cpu_backward},
+    {EngineId::gemm, "gemm", true, unfused_workspace<EngineId::gemm>, explain_unfused<EngineId::gemm>,
+     run_unfused<EngineId::gemm>, run_unfused_backward<EngineId::gemm>},
+    {EngineId::naive, "naive", true, unfused_workspace<EngineId::naive>, explain_unfused<EngineId::naive>,
+     run_unfused<EngineId::naive>, run_unfused_backward<EngineId::naive>},
     {EngineId::block_sparse, "block_sparse", true, sparse_workspace, explain_sparse, run_sparse, run_sparse_backward},
     {EngineId::reference, "reference", true, no_workspace, explain_reference, run_reference, run_reference_backward},
 };

@@ -14,7 +14,7 @@
 
 namespace nearfield::core {
 
-enum class EngineId : int32_t { automatic = 0, reference = 1, cpu = 2, block_sparse = 3 };
+enum class EngineId : int32_t { automatic = 0, reference = 1, cpu = 2, block_sparse = 3, naive = 4, gemm = 5 };
 
 // What a caller asks of dispatch beyond the problem itself.
 struct Request {

@@ -20,8 +20,9 @@ void take_options(Problem& problem, const nf_options* given) {
     if (!std::isfinite(o.scale)) invalid_argument("scale=", o.scale, ": must be finite");
     problem.scale = o.scale;
   }
-  if (o.engine < NF_ENGINE_AUTO || o.engine > NF_ENGINE_BLOCK_SPARSE)
-    invalid_argument("engine=", o.engine, ": must be 0 (auto), 1 (reference), 2 (cpu) or 3 (block_sparse)");
+  if (o.engine < NF_ENGINE_AUTO || o.engine > NF_ENGINE_GEMM)
+    invalid_argument("engine=", o.engine,
+                     ": must be 0 (auto), 1 (reference), 2 (cpu), 3 (block_sparse), 4 (naive) or 5 (gemm)");
   if (o.isa < NF_ISA_AUTO || o.isa > NF_ISA_AVX2)
     invalid_argument("isa=", o.isa, ": must be 0 (auto), 1 (portable) or 2 (avx2)");
   if (o.kernel < NF_KERNEL_AUTO || o.kernel > NF_KERNEL_TILE)

@@ -108,11 +108,21 @@ void window_slots(const Pattern& pattern, int64_t (&slots)[kMaxGridRank]) {
   }
 }
 
+void weight_slots(const Pattern& pattern, int64_t (&slots)[kMaxGridRank]) {
+  for (int a = 0; a < kMaxGridRank; ++a)
+    slots[a] = a >= pattern.rank ? 1 : std::visit([](const auto& rule) { return rule.kernel_size; }, pattern.axes[a]);
+}
+
 void write_windows(const Pattern& pattern, int64_t first, int64_t count, int64_t* keys, int64_t* bias_index) {
   if (pattern.has_arcs()) return write_arcs(*pattern.sphere, first, count, keys);
-  Axes axes;
   int64_t slots[kMaxGridRank];
   window_slots(pattern, slots);
+  write_windows(pattern, slots, first, count, keys, bias_index);
+}
+
+void write_windows(const Pattern& pattern, const int64_t (&slots)[kMaxGridRank], int64_t first, int64_t count,
+                   int64_t* keys, int64_t* bias_index) {
+  Axes axes;
   int64_t row = 1;
   for (int a = 0; a < kMaxGridRank; ++a) {
     row *= slots[a];

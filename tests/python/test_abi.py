@@ -16,7 +16,8 @@ from nearfield import _abi, _errors, _library, _options, _simulate, merging, pat
 from nearfield.geometry import PLAN_STEP
 
 INCLUDE = Path(__file__).parents[2] / "include"
-HEADERS = "".join((INCLUDE / "nearfield" / name).read_text() for name in ("nearfield.h", "patterns.h", "simulation.h"))
+NAMES = ("nearfield.h", "patterns.h", "simulation.h", "unfused.h")
+HEADERS = "".join((INCLUDE / "nearfield" / name).read_text() for name in NAMES)
 HEADER = re.sub(r"/\*.*?\*/", "", HEADERS, flags=re.DOTALL)
 
 # What has no counterpart in Python.
@@ -109,6 +110,8 @@ def test_every_struct_of_the_header_is_compared():
         "nf_modifiers",
         "nf_options",
         "nf_gradients",
+        "nf_qk_gradients",
+        "nf_av_gradients",
         "nf_merge_part",
         "nf_plan_step",
         "nf_explanation",
@@ -275,6 +278,18 @@ def test_calls(compiled):
 def test_rates_are_four_doubles(compiled):
     fields = {"per_key": [0, 8], "per_masked_key": [8, 8], "per_step": [16, 8], "per_tile": [24, 8]}
     assert compiled["structs"]["nf_rates"] == {"": 32, **fields}
+
+
+@pytest.mark.parametrize(("name", "kind"), [("qk", nf.numpy.QkGradients), ("av", nf.numpy.AvGradients)])
+def test_gradients_of_the_unfused_operators(compiled, name, kind):
+    tensors = [_abi.tensor_words("t", 100 + i, 0, (i,), (1,)) for i in range(3 + len(kind._fields))]
+    packed = _abi._pack(nf.Neighborhood(3).words(1), tensors[:3], _abi.NO_MODIFIERS, _abi.Options(), tensors[3:])
+    memory, start = bytes(_abi._scratch.buffer), _abi._scratch.address
+    found = read(compiled, f"nf_{name}_gradients", memory, packed.more - start)
+    assert found.pop("struct_size") == of("q", compiled["structs"][f"nf_{name}_gradients"][""])
+    assert list(found) == list(kind._fields)
+    places = [struct.unpack("=q", each)[0] - start for each in found.values()]
+    assert [struct.unpack_from("=q", memory, place)[0] for place in places] == [words[0] for words in tensors[3:]]
 
 
 def test_parts_of_a_merge(compiled):

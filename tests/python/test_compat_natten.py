@@ -138,40 +138,6 @@ def test_merge_attentions_of_021():
     agree(found, (out, lse), [q, k, v])
 
 
-UNFUSED = [
-    ("natten2dqkrpb", lambda f, t: f(t, t, t, 7, 2)),
-    ("natten2dav", lambda f, t: f(t, t, 7, 2)),
-    ("natten2dqk", lambda f, t: f(t, t, 7, 1)),
-    ("natten1dqkrpb", lambda f, t: f(t, t, t, 7, 2)),
-    ("natten1dav", lambda f, t: f(t, t, kernel_size=7, dilation=1)),
-    ("natten1dqk", lambda f, t: f(t, t, kernel_size=7, dilation=1)),
-    ("natten3dqkrpb", lambda f, t: f(t, t, t, 3, 5, 1, 2)),
-    ("natten3dqk", lambda f, t: f(t, t, 3, 5, 1, 2)),
-    ("natten3dav", lambda f, t: f(t, t, 3, 5, 1, 2)),
-    ("na1d_qk", lambda f, t: f(t, t, kernel_size=7, dilation=1)),
-    ("na1d_av", lambda f, t: f(t, t, kernel_size=7, dilation=1)),
-    ("na2d_qk", lambda f, t: f(t, t, 7)),
-    ("na2d_qk", lambda f, t: f(t, t, kernel_size=7, dilation=2, rpb=t)),
-    ("na2d_qk", lambda f, t: f(t, t, kernel_size=(9, 9), dilation=(2, 3))),
-    ("na2d_av", lambda f, t: f(t, t, 7)),
-    ("na2d_av", lambda f, t: f(t, t, kernel_size=7, dilation=2)),
-    ("na3d_qk", lambda f, t: f(t, t, kernel_size=(3, 5, 5), dilation=1)),
-    ("na3d_av", lambda f, t: f(t, t, kernel_size=(3, 5, 5), dilation=1)),
-    ("na1d_qk_with_bias", lambda f, t: f(t, t, t, 7, 1)),
-    ("na2d_qk_with_bias", lambda f, t: f(t, t, t, 7, 1)),
-    ("na3d_qk_with_bias", lambda f, t: f(t, t, t, 3, 5, 1, 1)),
-]
-
-
-@pytest.mark.parametrize(("name", "call"), UNFUSED)
-def test_unfused_functions_say_what_to_call(name, call):
-    function = getattr(natten_functional, name)
-    assert function.__name__ == name and name in natten_functional.__all__
-    rank = next(each for each in name if each.isdigit())
-    with pytest.raises(NotImplementedError, match=rf"^{name}: .*unfused engine.*call na{rank}d\(query, key, value, "):
-        call(function, torch.zeros(1, 2, 8, 8, 4))
-
-
 def test_functional_has_all_functions():
     for name in ("na1d", "na2d", "na3d", "attention", "merge_attentions"):
         assert getattr(natten_functional, name) is getattr(natten, name)

@@ -51,7 +51,8 @@ def test_version_is_one_that_programs_can_compare():
 def test_features_that_programs_ask_for():
     assert natten.has_fused_na() is True and natten.has_fna() is True
     assert hasattr(natten, "context")
-    assert natten.has_cuda() is False and natten.has_gemm(0) is False and natten.has_fp32_gemm() is False
+    assert natten.has_cuda() is False and natten.has_gemm(0) is True and natten.has_fp32_gemm() is True
+    assert natten.has_tf32_gemm() is False
     assert natten.has_half() is True and natten.has_bfloat() is True
     assert natten.HAS_LIBNATTEN is True
 

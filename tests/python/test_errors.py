@@ -46,7 +46,7 @@ WRONG = [
     (
         lambda: nf.na1d(X, X, X, 3, engine="gpu"),
         ValueError,
-        r"engine='gpu': must be one of 'auto', 'reference', 'cpu', 'block_sparse'",
+        r"engine='gpu': must be one of 'auto', 'reference', 'cpu', 'block_sparse', 'naive', 'gemm'",
     ),
     (lambda: nf.na1d(X, X, X, 3, isa="avx10"), ValueError, r"isa='avx10': must be one of"),
     (lambda: nf.na1d(X, X, X, 3, kernel="fast"), ValueError, r"kernel='fast': must be one of"),

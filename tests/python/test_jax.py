@@ -273,7 +273,7 @@ X = np.zeros((2, 6, 5, 4, 8), np.float32)
         ({"scale": float("inf")}, ArgumentError, "scale=inf: must be finite"),
         ({"scale": "large"}, TypeError, "scale='large': must be a number"),
         ({"softcap": None}, TypeError, "softcap=None: must be a number"),
-        ({"engine": "gpu"}, ArgumentError, "engine='gpu': must be one of 'auto', 'reference', 'cpu', 'block_sparse'"),
+        ({"engine": "gpu"}, ArgumentError, "engine='gpu': must be one of 'auto', 'reference', 'cpu', 'block_sparse', "),
         ({"num_threads": -1}, ArgumentError, "num_threads=-1: must be"),
     ],
 )

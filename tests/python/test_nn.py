@@ -131,14 +131,33 @@ def test_query_key_and_value_are_views(heads_kv):
     assert nearfield.explain(layer.pattern, *parts).copies == ()
 
 
-def test_attention_dropout_is_refused_in_training_only():
-    layer = nn.NeighborhoodAttention2D(8, 2, 3, attn_drop=0.1)
-    x = torch.randn(1, 4, 4, 8)
+def test_attention_dropout_drops_weights_in_training_only():
+    layer = nn.NeighborhoodAttention2D(8, 2, 3, attn_drop=0.4, rel_pos_bias=True).double()
+    x, mask = torch.randn(2, 4, 5, 8, dtype=torch.float64), torch.rand(2, 4, 5) < 0.5
+    mask[0, :2, :2] = False  # a query that sees nothing
+    torch.manual_seed(1)
+    found = layer(x, mask)
+    torch.manual_seed(1)
+    query, key, value = layer.project(x)
+    _, weights = nearfield.attend(
+        layer.pattern, query, key, value, scale=layer.scale, bias=layer.rpb, key_mask=mask, return_weights=True
+    )
+    dropped = torch.nn.functional.dropout(weights, 0.4)
+    expected = layer.proj(nearfield.av(layer.pattern, dropped, value, key_mask=mask).flatten(-2))
+    assert literal.error(found, expected) <= TIGHT and (dropped == 0).double().mean() > 0.3
+    found.square().sum().backward()
+    assert all(each.grad.isfinite().all() for each in layer.parameters())
+    layer.eval()
+    assert literal.error(layer(x, mask), by_definition(layer, x, mask)) <= TIGHT
+    assert "attn_drop=0.4" in repr(layer)
+
+
+def test_attention_dropout_is_refused_on_the_sphere():
+    layer = nn.LocalAttention(8, 2, nearfield.SphereGlobal((4, 8)), attn_drop=0.1)
+    x = torch.randn(1, 4, 8, 8)
     with pytest.raises(nearfield.UnsupportedError, match=r"attn_drop=0.1: .*attn_drop=0 to train, or call eval\(\)"):
         layer(x)
-    layer.eval()
-    assert layer(x).isfinite().all()
-    assert "attn_drop=0.1" in repr(layer)
+    assert layer.eval()(x).isfinite().all()
 
 
 def test_projection_dropout_drops_in_training_only():

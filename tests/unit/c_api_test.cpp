@@ -27,7 +27,9 @@ TEST(CApi, NamesCoverTheEnumerationsAndNothingElse) {
   EXPECT_STREQ(nf_engine_name(NF_ENGINE_REFERENCE), "reference");
   EXPECT_STREQ(nf_engine_name(NF_ENGINE_CPU), "cpu");
   EXPECT_STREQ(nf_engine_name(NF_ENGINE_BLOCK_SPARSE), "block_sparse");
-  EXPECT_EQ(nf_engine_name(4), nullptr);
+  EXPECT_STREQ(nf_engine_name(NF_ENGINE_NAIVE), "naive");
+  EXPECT_STREQ(nf_engine_name(NF_ENGINE_GEMM), "gemm");
+  EXPECT_EQ(nf_engine_name(6), nullptr);
   EXPECT_STREQ(nf_isa_name(NF_ISA_AUTO), "auto");
   EXPECT_STREQ(nf_isa_name(NF_ISA_PORTABLE), "portable");
   EXPECT_STREQ(nf_isa_name(NF_ISA_AVX2), "avx2");

@@ -14,12 +14,12 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from nearfield import _abi
-from nearfield._jax import handlers, manual
+from nearfield._jax import handlers, manual, unfused
 from nearfield._jax.call import DIFFERENTIABLE, Tensors, check, words_of
 from nearfield._jax.merging import merge
 from nearfield._options import Settings
 
-__all__ = ["abstract", "attend", "copied", "dtype_of", "is_tracing", "merge", "num_threads"]
+__all__ = ["abstract", "attend", "copied", "dtype_of", "is_tracing", "merge", "num_threads", "unfused"]
 
 
 def attend(arrays: Sequence[Any], settings: Settings, return_lse: bool) -> tuple[jax.Array, jax.Array | None]:

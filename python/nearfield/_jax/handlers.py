@@ -24,6 +24,10 @@ from nearfield._options import Settings
 pycapsule: Any = jax.ffi.pycapsule  # it has no types
 
 _FORWARD, _BACKWARD = "nearfield_forward", "nearfield_backward"
+_NAMES = ("forward", "backward", "qk", "qk_backward", "av", "av_backward", "forward_weights")
+
+# The operands of every handler, of which each takes some (ffi_call.h).
+_OPERANDS = (*Tensors._fields, "out", "logsumexp", "dout", "dlogsumexp", "weights", "dweights")
 
 
 @cache
@@ -34,12 +38,11 @@ def register() -> None:
         raise LibraryError(f"{path}: no such file: this nearfield was built without JAX (NEARFIELD_JAX=OFF)")
     try:
         library = ctypes.CDLL(os.fspath(path))
-        forward, backward, elsewhere = (
-            pycapsule(getattr(library, f"nf_jax_{name}")) for name in ("forward", "backward", "elsewhere")
-        )
+        handlers = {f"nearfield_{name}": pycapsule(getattr(library, f"nf_jax_{name}")) for name in _NAMES}
+        elsewhere = pycapsule(library.nf_jax_elsewhere)
     except (OSError, AttributeError) as error:
         raise LibraryError(f"{path}: cannot be used with JAX {jax.__version__}: {error}") from error
-    for target, handler in ((_FORWARD, forward), (_BACKWARD, backward)):
+    for target, handler in handlers.items():
         jax.ffi.register_ffi_target(target, handler, platform="cpu")
         # Elsewhere XLA would only say that it knows no such target.
         for platform in ("CUDA", "ROCM"):
@@ -68,6 +71,13 @@ def backward(
     bits = sum(1 << i for i, name in enumerate(DIFFERENTIABLE) if name in sources)
     arrays = _run(_BACKWARD, settings, (*tensors, *outputs, *gradients), results, bits)
     return dict(zip(sources, arrays, strict=True))
+
+
+def run(
+    name: str, settings: Settings, operands: dict[str, Any], results: list[Any], bits: int
+) -> tuple[jax.Array, ...]:
+    """The results of the handler nearfield_`name`; operands by their names in _OPERANDS, bits: which results these are."""
+    return _run(f"nearfield_{name}", settings, [operands.get(each) for each in _OPERANDS], results, bits)
 
 
 def _run(

@@ -12,11 +12,11 @@ from nearfield._abi import TensorWords
 from nearfield._errors import ArgumentError
 from nearfield._faces import NAMES
 from nearfield._options import Settings
-from nearfield._torch import autograd, merging, ops, vmap  # noqa: F401  (vmap registers itself)
+from nearfield._torch import autograd, merging, ops, unfused, vmap  # noqa: F401  (vmap registers itself)
 from nearfield._torch import call as direct
 from nearfield._torch.call import Tensors, copied
 
-__all__ = ["abstract", "attend", "copied", "dtype_of", "is_tracing", "merge", "num_threads"]
+__all__ = ["abstract", "attend", "copied", "dtype_of", "is_tracing", "merge", "num_threads", "unfused"]
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 _modes = torch._C._len_torch_dispatch_stack

@@ -17,6 +17,7 @@ from nearfield._values import flag, integer, number, shown
 from nearfield.explain import explain
 from nearfield.functional import attend
 from nearfield.patterns import Neighborhood, Pattern, SpherePattern
+from nearfield.unfused import av, qk
 
 _NORMS: dict[str, type[nn.Module]] = {"layer": nn.LayerNorm, "rms": nn.RMSNorm}
 
@@ -88,15 +89,24 @@ class ProjectedAttention(nn.Module):
             (batch, *grid) bool: True where the token may be seen; None: all.
         """
         self._check_input(x)
-        if self.attn_drop and self.training:
-            raise UnsupportedError(
-                f"attn_drop={self.attn_drop}: dropping attention weights needs explicit weights, which no engine of this "
-                f"version has: set attn_drop=0 to train, or call eval()"
-            )
         query, key, value = self.project(x)
-        out = attend(self.pattern, query, key, value, scale=self.scale, bias=self.rpb, key_mask=key_mask)
+        if self.attn_drop and self.training:
+            out = self._attend_dropping(query, key, value, key_mask)
+        else:
+            out = attend(self.pattern, query, key, value, scale=self.scale, bias=self.rpb, key_mask=key_mask)
         result: Tensor = self.proj_drop(self.proj(out.flatten(-2)))
         return result
+
+    def _attend_dropping(self, query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor | None) -> Tensor:
+        """The attention with weights dropped after the softmax: the one case that needs them in memory."""
+        if isinstance(self.pattern, SpherePattern):
+            raise UnsupportedError(
+                f"attn_drop={self.attn_drop}: dropping attention weights needs explicit weights, which patterns on the "
+                f"sphere have not: set attn_drop=0 to train, or call eval()"
+            )
+        logits = qk(self.pattern, query, key, scale=self.scale, bias=self.rpb, key_mask=key_mask, wide=True)
+        weights = nn.functional.dropout(softmax(logits), self.attn_drop)
+        return av(self.pattern, weights, value, key_mask=key_mask)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """query (batch, *grid, num_heads, head_dim), key and value (batch, *grid, num_heads_kv, head_dim).
@@ -118,6 +128,13 @@ class ProjectedAttention(nn.Module):
         query = torch.empty(0, *grid, self.num_heads, self.head_dim, device="meta")
         key = torch.empty(*query.shape[:-2], self.num_heads_kv, self.head_dim, device="meta")
         explain(self.pattern, query, key, key)
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """Softmax over the last dimension; a row of nothing but -infinity, of a query that sees no key, becomes zeros."""
+    hidden = logits == -torch.inf
+    empty = hidden.all(-1, keepdim=True)
+    return torch.where(hidden, 0, torch.where(empty, 0, logits).softmax(-1))
 
 
 def smallest_grid(pattern: Pattern, rank: int) -> tuple[int, ...]:

@@ -38,8 +38,8 @@ class NeighborhoodAttention(ProjectedAttention):
     proj_drop
         Probability of dropping channels of the output in training.
     attn_drop
-        Probability of dropping attention weights in training. No engine of this version can: unless it is 0, `forward`
-        raises in training mode. In evaluation mode it means nothing.
+        Probability of dropping attention weights in training. Where it is not 0, training keeps the weights in memory,
+        tokens x heads x slots and several times that backward (`qk` and `av`); evaluation needs none.
     num_heads_kv
         Heads of key and value, a divisor of `num_heads`: grouped-query attention [5]_. None: `num_heads`.
     device, dtype

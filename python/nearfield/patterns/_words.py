@@ -137,3 +137,16 @@ def dilations_of(words: Words) -> tuple[int, ...]:
 
 def _kind(words: Sequence[int]) -> int:
     return words[1] & 0xFFFFFFFF
+
+
+def slots_of(words: Sequence[int]) -> int:
+    """A query's slots in explicit weights, on all axes together: the product of nf_weight_slots. By arithmetic alone, so
+    that it can be traced. Not on the sphere."""
+    rank = words[1] >> 32
+    if _kind(words) == KINDS["curve"]:
+        form, size = words[2] >> 32, words[3]
+        return size // 2 * 2 + 1 if form == FORMS["slide"] else size
+    slots = 1
+    for each in words[2 : 2 + rank]:
+        slots = slots * each
+    return slots

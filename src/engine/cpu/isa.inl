@@ -6,6 +6,7 @@
 #include "engine/cpu/band_gradients.inl"
 #include "engine/cpu/rows.inl"
 #include "engine/cpu/tile_gradients.inl"
+#include "engine/cpu/weights.inl"
 
 namespace nearfield::core::kernel {
 
@@ -43,6 +44,12 @@ constexpr KernelTable<typename V::Scalar> make_table() {
           .tile_rows = tile_rows<V>,
           .all_finite = all_finite<V>,
           .tile_finish = tile_finish<V>,
+          .tile_scores = tile_scores<V>,
+          .tile_accumulate = tile_accumulate<V>,
+          .tile_gather = gather_all<V>,
+          .transpose_back = transpose_back<V>,
+          .softmax_row = softmax_row<V>,
+          .softmax_gradient_row = softmax_gradient_row<V>,
           .multiply_adds = multiply_adds<V>};
 }
 

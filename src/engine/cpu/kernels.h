@@ -179,6 +179,20 @@ struct KernelTable {
   // False if an output of a wanted query is not finite: then the tile may have been touched by keys that it does not
   // see (0 * NaN), and must be run again query by query.
   bool (*tile_finish)(const TileFinish<T>& finish) = nullptr;
+  // For explicit weights (engine/gemm). scores = keys . query, without anything that modifies or hides them.
+  void (*tile_scores)(const TileStep<T>& step) = nullptr;
+  // accumulator += scores * values.
+  void (*tile_accumulate)(const TileStep<T>& step) = nullptr;
+  // rows[j] of `channels` T's at any alignment += sum over the tile's queries q of weights[j][q] * sources[q][stride].
+  void (*tile_gather)(const T* weights, const T* sources, int64_t stride, std::byte* const* rows, int64_t count,
+                      int64_t channels) = nullptr;
+  // [columns][tile_queries] to [tile_queries][stride]; columns are rounded up to whole vectors, for which both have
+  // room.
+  void (*transpose_back)(const T* columns_first, int64_t columns, T* rows, int64_t stride) = nullptr;
+  // A row of natural logits becomes its softmax; returns its logsumexp. -infinity throughout: zeros and -infinity.
+  T (*softmax_row)(T* row, int64_t count) = nullptr;
+  // d[i] = p[i] * (d[i] - sum of p d + dlogsumexp).
+  void (*softmax_gradient_row)(const T* p, T* d, int64_t count, T dlogsumexp) = nullptr;
   // Multiply-adds per call of independent registers, for the machine's peak. Returns how many scalar ones were done.
   int64_t (*multiply_adds)(int64_t rounds) = nullptr;
 };

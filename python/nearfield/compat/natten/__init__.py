@@ -10,8 +10,9 @@ refused. What differs:
 - Windows of one key are allowed.
 - `merge_attentions` returns (out, logsumexp), as since 0.21.5; before, it returned out alone.
 - Names of kernels and tile shapes are accepted with one warning: nearfield chooses its own.
-- Functions with explicit attention weights (natten2dqkrpb, na2d_qk, na2d_av and their kin) raise NotImplementedError
-  and say what to call.
+- Unfused functions (natten2dqkrpb, na2d_qk, na2d_av and their kin) take biases with causal axes, weights of float32 with
+  values of 16 bits, and fewer heads of keys and values.
+- `attn_drop` drops attention weights in training; NATTEN 0.17 logged an error and ignored it.
 
 `__version__` is that of the newest NATTEN whose interface this is, so that a program that looks at it takes its path for
 that release; nearfield's own is `nearfield.__version__`.

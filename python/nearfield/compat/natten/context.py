@@ -343,8 +343,13 @@ def has_bfloat(*_: Any) -> bool:
 
 
 def has_gemm(*_: Any) -> bool:
-    """False: there are no unfused kernels."""
+    """True: the unfused functions run on products of tiles."""
+    return True
+
+
+def has_tf32_gemm(*_: Any) -> bool:
+    """False: products are float32's."""
     return False
 
 
-has_tf32_gemm = has_fp32_gemm = has_fp64_gemm = has_gemm
+has_fp32_gemm = has_fp64_gemm = has_gemm

@@ -1,18 +1,18 @@
-"""NATTEN's functions. Fused ones take heads last, (batch, *grid, heads, head_dim), and scale by 1/sqrt(head_dim)."""
+"""NATTEN's functions. Fused ones take heads last, (batch, *grid, heads, head_dim), and scale by 1/sqrt(head_dim); unfused
+ones take heads first, (batch, heads, *grid, head_dim), and do not scale."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 import nearfield.functional as nearfield
-from nearfield._errors import ArgumentError
 from nearfield._faces import TORCH, check_kind
 from nearfield.compat.natten import _hints
 from nearfield.compat.natten._binding import Release, bind
 from nearfield.compat.natten._dense import attention, merge_attentions
+from nearfield.compat.natten._fits import bias_of, check_fits
 from nearfield.compat.natten._unfused import (
     na1d_av,
     na1d_qk,
@@ -153,23 +153,5 @@ def _neighborhood(
         additional_keys=given.get("additional_keys"),
         additional_values=given.get("additional_values"),
         return_lse=bool(given.get("return_lse", False)),
-        bias=_bias(given.get("rpb"), query),
+        bias=bias_of(given.get("rpb"), query),
     )
-
-
-def check_fits(pattern: Neighborhood, grid: Any) -> None:
-    """Raise where a window is larger than its axis: NATTEN refuses it, and 0.14's modules padded instead."""
-    axes = pattern.axes(len(grid))
-    for i, (k, d, n) in enumerate(zip(axes["kernel_size"], axes["dilation"], grid, strict=True)):
-        if k * d > n:
-            raise ArgumentError(
-                f"kernel_size[{i}]={k}: times dilation[{i}]={d} must be at most the axis' length {n} "
-                f"(nearfield.na{len(grid)}d takes larger windows as the whole axis)"
-            )
-
-
-def _bias(rpb: Tensor | None, query: Tensor) -> Tensor | None:
-    """The bias in a type that the library reads, as NATTEN 0.17 converts it."""
-    if rpb is None or rpb.dtype == query.dtype or (rpb.dtype == torch.float32 and query.dtype != torch.float64):
-        return rpb
-    return rpb.to(query.dtype)

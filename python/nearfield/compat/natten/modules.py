@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nearfield.compat.natten._binding import Release, bind
-from nearfield.compat.natten.functional import check_fits
+from nearfield.compat.natten._fits import check_fits
 from nearfield.nn._projected import check_input
 from nearfield.nn.attention import NeighborhoodAttention
 
@@ -86,7 +86,8 @@ class NeighborhoodAttention1D(_Released):
     bias
         (0.14, 0.15) The same, under its first name.
     attn_drop
-        (until 0.17) Must be 0 to train: NATTEN 0.17 logged an error and ignored it.
+        (until 0.17) Probability of dropping attention weights in training, as in 0.14 and 0.15: NATTEN 0.17 logged an
+        error and ignored it. Where it is not 0, training keeps the weights in memory.
     use_experimental_ops
         (0.17) Without effect.
 

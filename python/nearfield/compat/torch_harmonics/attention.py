@@ -123,8 +123,8 @@ class _AttentionS2(nn.Module):
         self._check("value", value, "in_shape", (self.nlat_in, self.nlon_in))
         if self.drop_rate and self.training:
             raise UnsupportedError(
-                f"drop_rate={self.drop_rate}: dropping attention weights needs explicit weights, which no engine of this "
-                f"version has: set drop_rate=0 to train, or call eval()"
+                f"drop_rate={self.drop_rate}: dropping attention weights needs explicit weights, which the sphere's "
+                f"windows have not: set drop_rate=0 to train, or call eval()"
             )
         from_query = _channels_last(query)
         from_key = from_query if key is query else _channels_last(key)

@@ -1,4 +1,4 @@
-"""The numpy face: arrays of float64, float32, float16 and, from ml_dtypes, bfloat16."""
+"""Calls of the library on numpy arrays."""
 
 from __future__ import annotations
 

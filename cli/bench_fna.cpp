@@ -73,6 +73,7 @@ struct Run {
   BenchProblem forward;
   BenchProblem backward;  // its prepare() is a forward
   Options options;
+  std::vector<std::byte> workspace;  // of the unfused methods: the weights, as a framework's allocator keeps them
   uint64_t checked = 0, checked_backward = 0;
 };
 
@@ -128,7 +129,13 @@ void check_and_time(FnaTimes& times, const Options& options, const TimingBudget&
     Options own = options;
     own.engine = engine;
     runs.push_back({BenchProblem(times.bench_case, times.dtype, Direction::forward),
-                    BenchProblem(times.bench_case, times.dtype, Direction::backward), own});
+                    BenchProblem(times.bench_case, times.dtype, Direction::backward),
+                    own,
+                    {}});
+    if (engine == NF_ENGINE_CPU) continue;
+    Run& run = runs.back();
+    run.workspace.resize(2 * run.forward.explain(own).workspace);  // a backward has two tensors of weights
+    run.options.with_workspace(run.workspace);
   }
   std::vector<std::function<void()>> calls;
   for (size_t m = 0; m < runs.size(); ++m) {

@@ -16,8 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "python" / "nearfield"
 MAIN = "nearfield"
 # Where nearfield.attend, nearfield.explain, ... are written; they stand on the main page.
 EXPORTED = {
-    f"nearfield.{name}"
-    for name in ("explain", "functional", "grids", "merging", "patterns", "simulation", "unfused")
+    f"nearfield.{name}" for name in ("explain", "functional", "grids", "merging", "patterns", "simulation", "unfused")
 }
 
 

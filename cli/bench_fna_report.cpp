@@ -48,7 +48,7 @@ Json to_json(const FnaTimes& times) {
 
 // ---- the plot ------------------------------------------------------------------------------------------------------
 
-constexpr double kLeft = 60, kTop = 70, kBar = 7, kGap = 10, kHeight = 300, kBottom = 210;
+constexpr double kLeft = 60, kTop = 70, kBar = 7, kGap = 10, kHeight = 300, kBottom = 210, kTitle = 90;
 constexpr const char* kColours[] = {"#777777", "#2a78b5", "#d1603d"};
 
 // Logarithmic, from half to a hundred times as fast.
@@ -90,6 +90,7 @@ Panel panel_of(const FnaReport& report, int rank, nf_dtype dtype, double left) {
     if (panel.right > left && headline.rank == rank && headline.half == (dtype != NF_FLOAT32))
       panel.svg += line(left, panel.right - kGap, headline.paper,
                         fmt::format("stroke='{}' stroke-dasharray='5 3'", kColours[headline.method]).c_str());
+  if (panel.right > left) panel.right = std::max(panel.right, left + kTitle);
   return panel;
 }
 

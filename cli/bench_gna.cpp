@@ -43,47 +43,81 @@ std::string check(Run& run, const Options& options, CheckReport& report) {
 }
 
 // What the engine's plan of this call comes to. Steps have at most as many keys as there are.
-Simulated simulate_call(const GnaUse& use, const AnyPattern& pattern, const nf_explanation& explanation) {
-  const size_t rank = use.grid.size();
+Simulated simulate_call(const Axes& grid, const AnyPattern& pattern, const nf_explanation& explanation) {
+  const size_t rank = grid.size();
   TileSizes tiles = {{explanation.tile, explanation.tile + rank}, {explanation.step, explanation.step + rank}};
   for (size_t a = 0; a < rank; ++a) {
-    tiles.tile[a] = std::min(tiles.tile[a], use.grid[a]);
-    tiles.key_tile[a] = std::min(tiles.key_tile[a], use.grid[a]);
+    tiles.tile[a] = std::min(tiles.tile[a], grid[a]);
+    tiles.key_tile[a] = std::min(tiles.key_tile[a], grid[a]);
   }
-  return simulate_pattern(pattern, use.grid, tiles, std::nullopt);
+  return simulate_pattern(pattern, grid, tiles, std::nullopt);
 }
 
-void check_all(GnaResult& result, std::vector<Run>& runs, const Options& options) {
-  for (size_t i = 0; i < runs.size() && result.failure.empty(); ++i) {
+// Dense attention and every stride of every use.
+struct Subjects {
+  std::vector<Run> runs;
+  std::vector<GnaTimes*> times;  // of each run; nullptr: dense
+  std::string failure;
+};
+
+Subjects prepare(std::vector<GnaResult>& results, nf_dtype dtype) {
+  Subjects subjects;
+  const auto add = [&](const GnaUse& use, const Axes& window, const Axes& stride, GnaTimes* times) {
+    const BenchCase sizes = {
+        .name = use.name, .grid = use.grid, .heads = 1, .head_dim = kGnaHeadDim, .kernel_size = window};
+    if (subjects.failure.empty())
+      subjects.failure = memory_refusal(BenchProblem::bytes(sizes, dtype, Direction::forward));
+    if (!subjects.failure.empty()) return;
+    subjects.runs.emplace_back(use, window, stride, dtype);
+    subjects.times.push_back(times);
+  };
+  const GnaUse& first = results[0].use;
+  add(first, first.grid, Axes(first.grid.size(), 1), nullptr);
+  for (GnaResult& result : results) {
+    result.times.resize(result.use.strides.size());
+    for (size_t i = 0; i < result.times.size(); ++i) {
+      result.times[i].stride = result.use.strides[i];
+      add(result.use, result.use.window, result.use.strides[i], &result.times[i]);
+    }
+  }
+  return subjects;
+}
+
+void check_all(Subjects& subjects, const Options& options) {
+  for (size_t i = 0; i < subjects.runs.size() && subjects.failure.empty(); ++i) {
+    const BenchCase& sizes = subjects.runs[i].problem.bench_case();
     CheckReport report;
-    result.failure = check(runs[i], options, report);
-    if (i == 0) continue;
-    GnaTimes& times = result.times[i - 1];
-    if (!result.failure.empty()) result.failure += " (" + describe(times.stride) + ")";
+    subjects.failure = check(subjects.runs[i], options, report);
+    if (subjects.times[i] == nullptr) continue;
+    GnaTimes& times = *subjects.times[i];
+    const std::string name = sizes.name + ", " + describe(times.stride);
+    if (!subjects.failure.empty()) subjects.failure += " (" + name + ")";
     times.check = report;
-    times.explanation = runs[i].problem.explain(options);
-    times.simulated = simulate_call(result.use, pattern_of(runs[i].problem.bench_case()), times.explanation);
+    times.explanation = subjects.runs[i].problem.explain(options);
+    times.simulated = simulate_call(sizes.grid, pattern_of(sizes), times.explanation);
     if (times.simulated.simulation.useful_pairs != times.explanation.useful_pairs)
-      result.failure =
-          fmt::format("FAILED: nf_explain counts {} useful pairs, nf_simulate {} ({})", times.explanation.useful_pairs,
-                      times.simulated.simulation.useful_pairs, describe(times.stride));
+      subjects.failure = fmt::format("FAILED: nf_explain counts {} useful pairs, nf_simulate {} ({})",
+                                     times.explanation.useful_pairs, times.simulated.simulation.useful_pairs, name);
   }
 }
 
-void time_all(GnaResult& result, std::vector<Run>& runs, const Options& options, const TimingBudget& budget) {
+void time_all(std::vector<GnaResult>& results, Subjects& subjects, const Options& options, const TimingBudget& budget) {
   std::vector<std::function<void()>> calls;
-  for (Run& run : runs) {
+  for (Run& run : subjects.runs) {
     run.problem.poison_outputs();
     calls.push_back([&run, &options] { run.problem.run(options); });
   }
   const std::vector<Timing> timings = time_alternately(calls, budget, [&](size_t i) {
-    if (runs[i].problem.fingerprint() != runs[i].checked)
-      result.failure = "FAILED: the output's bits changed while it was timed";
+    if (subjects.runs[i].problem.fingerprint() != subjects.runs[i].checked)
+      subjects.failure = "FAILED: the output's bits changed while it was timed";
   });
-  result.dense = timings[0];
-  for (size_t i = 0; i < result.times.size(); ++i) {
-    result.times[i].timing = timings[i + 1];
-    result.times[i].dense_seconds = result.dense.median;
+  for (size_t i = 1; i < timings.size(); ++i) {
+    subjects.times[i]->timing = timings[i];
+    subjects.times[i]->dense_seconds = timings[0].median;
+  }
+  for (GnaResult& result : results) {
+    result.dense = timings[0];
+    result.dense_flops = useful_flops(subjects.runs[0].problem.bench_case(), Direction::forward);
   }
 }
 
@@ -109,36 +143,35 @@ std::vector<GnaUse> gna_uses(bool full) {
 
 double GnaTimes::goal() const { return simulated.simulation.steps.masked_units == 0 ? kGnaBlockSparseGoal : kGnaGoal; }
 
-GnaResult time_gna(const GnaUse& use, nf_dtype dtype, const Options& options, const TimingBudget& budget,
-                   double peak_gflops) {
-  GnaResult result;
-  result.use = use;
-  result.peak_gflops = peak_gflops * options.num_threads;
-  try {
-    const Axes one(use.grid.size(), 1);
-    std::vector<Run> runs;
-    const auto add = [&](const Axes& window, const Axes& stride) {
-      const BenchCase sizes = {
-          .name = use.name, .grid = use.grid, .heads = 1, .head_dim = kGnaHeadDim, .kernel_size = window};
-      result.failure = memory_refusal(BenchProblem::bytes(sizes, dtype, Direction::forward));
-      if (result.failure.empty()) runs.emplace_back(use, window, stride, dtype);
-    };
-    add(use.grid, one);
-    for (const Axes& stride : use.strides) {
-      if (!result.failure.empty()) return result;
-      add(use.window, stride);
-      result.times.emplace_back().stride = stride;
-    }
-    if (result.failure.empty()) check_all(result, runs, options);
-    if (!result.failure.empty()) return result;
-    result.dense_flops = useful_flops(runs[0].problem.bench_case(), Direction::forward);
-    time_all(result, runs, options, budget);
-  } catch (const Error& error) {
-    result.failure = fmt::format("{}: {}", nf_status_name(error.status()), error.what());
-  } catch (const std::bad_alloc&) {
-    result.failure = "REFUSED: out of memory";
+std::vector<std::vector<GnaUse>> by_grid(const std::vector<GnaUse>& uses) {
+  std::vector<std::vector<GnaUse>> groups;
+  for (const GnaUse& use : uses) {
+    if (groups.empty() || groups.back()[0].grid != use.grid) groups.emplace_back();
+    groups.back().push_back(use);
   }
-  return result;
+  return groups;
+}
+
+std::vector<GnaResult> time_gna(const std::vector<GnaUse>& uses, nf_dtype dtype, const Options& options,
+                                const TimingBudget& budget, double peak_gflops) {
+  std::vector<GnaResult> results;
+  for (const GnaUse& use : uses) {
+    results.emplace_back().use = use;
+    results.back().peak_gflops = peak_gflops * options.num_threads;
+  }
+  std::string failure;
+  try {
+    Subjects subjects = prepare(results, dtype);
+    check_all(subjects, options);
+    if (subjects.failure.empty()) time_all(results, subjects, options, budget);
+    failure = subjects.failure;
+  } catch (const Error& error) {
+    failure = fmt::format("{}: {}", nf_status_name(error.status()), error.what());
+  } catch (const std::bad_alloc&) {
+    failure = "REFUSED: out of memory";
+  }
+  for (GnaResult& result : results) result.failure = failure;
+  return results;
 }
 
 }  // namespace nearfield::cli

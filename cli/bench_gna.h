@@ -48,9 +48,12 @@ struct GnaResult {
 
   double dense_roofline_fraction() const { return dense_flops / dense.median * 1e-9 / peak_gflops; }
 };
-// Checks every output, then times all strides and dense attention in turn. peak_gflops: of one thread.
-GnaResult time_gna(const GnaUse& use, nf_dtype dtype, const Options& options, const TimingBudget& budget,
-                   double peak_gflops);
+// Of uses of one grid: checks every output, then times all windows and strides and dense attention in turn.
+// peak_gflops: of one thread.
+std::vector<GnaResult> time_gna(const std::vector<GnaUse>& uses, nf_dtype dtype, const Options& options,
+                                const TimingBudget& budget, double peak_gflops);
+// Uses of the same grid, in their order.
+std::vector<std::vector<GnaUse>> by_grid(const std::vector<GnaUse>& uses);
 
 // Shares of the bound that are wanted: where no step needs a mask, and elsewhere.
 inline constexpr double kGnaBlockSparseGoal = 0.9, kGnaGoal = 0.8;

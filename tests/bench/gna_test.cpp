@@ -39,13 +39,20 @@ TEST(GnaSuite, HalvesEveryLength) {
     }
 }
 
+TEST(GnaSuite, UsesOfOneGridShareItsDenseAttention) {
+  const std::vector<std::vector<GnaUse>> groups = by_grid(gna_uses(true));
+  ASSERT_EQ(groups.size(), 3u);
+  EXPECT_EQ(groups[0][1].name, "cosmos");
+  EXPECT_EQ(groups[2].size(), 1u);
+}
+
 GnaReport small_report(nf_isa isa = NF_ISA_AUTO) {
   GnaReport report;
   Options options;
   options.num_threads = 1;
   options.isa = isa;
   const GnaUse use = {"small", {8, 12}, {4, 6}, {{1, 1}, {4, 2}}, {}};
-  report.results.push_back(time_gna(use, NF_FLOAT32, options, {.seconds = 0, .repetitions = 1}, 100));
+  report.results = time_gna({use}, NF_FLOAT32, options, {.seconds = 0, .repetitions = 1}, 100);
   return report;
 }
 

@@ -148,10 +148,8 @@ struct Suite {
   const char* name;
   bool (*run)(const SuiteSettings&);
 };
-constexpr Suite kSuites[] = {{"fna", run_fna_suite},
-                             {"gna", run_gna_suite},
-                             {"hilbert", run_hilbert_suite},
-                             {"sphere", run_sphere_suite}};
+constexpr Suite kSuites[] = {
+    {"fna", run_fna_suite}, {"gna", run_gna_suite}, {"hilbert", run_hilbert_suite}, {"sphere", run_sphere_suite}};
 
 }  // namespace
 

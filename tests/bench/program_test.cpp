@@ -156,7 +156,7 @@ TEST(BenchProgram, RefusesHalfAProblem) {
   expect_refusal("--shape 1,8,8,1,8 -k 5 --case hdit", "shape=1,8,8,1,8: must not come with --case");
   expect_refusal("--shape 1,0,8,1,8 -k 5", "shape[1]=0: must be at least 1");
   expect_refusal("--shape 1,8,8,1,8 -k 5 --stride 6", "stride[0]=6: must be at most kernel_size[0]=5");
-  expect_refusal("--suite morton", "suite=morton: must be one of gna, hilbert, sphere");
+  expect_refusal("--suite morton", "suite=morton: must be one of fna, gna, hilbert, sphere");
   expect_refusal("--suite hilbert --case hdit", "case: must not come with --suite hilbert");
   expect_refusal("--suite hilbert --engine cpu", "engine: must not come with --suite hilbert");
   expect_refusal("--suite hilbert --threads 1,2", "threads=1,2: must be one number with --suite hilbert");

@@ -80,7 +80,7 @@ case $route in
     library=$(find "$prefix" -name "libnearfield.so.$VERSION")
     readelf -d "$library" | grep -F "soname: [libnearfield.so.${VERSION%%.*}]"
     shown=$(nm -D --defined-only "$library" | awk '{ print $3 }' | sort)
-    promised=$(sed -nE 's/^NF_API .*[ *](nf_[a-z0-9_]+)\(.*/\1/p' "$SOURCE/include/nearfield/nearfield.h" | sort)
+    promised=$(sed -nE 's/^NF_API .*[ *](nf_[a-z0-9_]+)\(.*/\1/p' "$SOURCE"/include/nearfield/*.h | sort)
     diff <(printf '%s\n' "$promised") <(printf '%s\n' "$shown") || die 'declared (<) and exported (>) differ'
     ;;
   readme)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 
-from nearfield._abi import Modifiers, Options, TensorWords, _geometry, _pack
+from nearfield._abi import Modifiers, Options, TensorWords, _pack, geometry_call
 from nearfield._library import fail, lib
 
 
@@ -17,7 +17,7 @@ def modifiers_of(words: Mapping[str, TensorWords]) -> Modifiers:
 def weight_slots(pattern: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]:
     """nf_weight_slots: a query's slots on each axis of the grid."""
     slots = (ctypes.c_int64 * len(grid))()
-    _geometry("nf_weight_slots", pattern, grid, ctypes.addressof(slots))
+    geometry_call("nf_weight_slots", pattern, grid, ctypes.addressof(slots))
     return tuple(slots)
 
 

@@ -54,7 +54,7 @@ test-python: build ## build the wheel and test the Python package and the docume
 	@tools/setup.sh python
 	@tools/test_python.sh
 
-test-long: export NEARFIELD_PROPERTY_CASES ?= 200000
+test-long: export NEARFIELD_PROPERTY_CASES ?= 100000
 test-long: ## the same with many more random cases
 	@$(MAKE) --no-print-directory test
 
@@ -88,7 +88,7 @@ tsan: ## property tests and those of the thread pool and the plan cache under Th
 	@cmake --build --preset tsan --target unit_tests property_tests
 	@ctest --preset tsan --tests-regex '^(Property|ThreadPool|PlanCache|CachedPlan)\.'
 
-aarch64: export NEARFIELD_PROPERTY_CASES ?= 200
+aarch64: export NEARFIELD_PROPERTY_CASES ?= 100
 aarch64: ## cross-compile for 64-bit Arm, and test its kernels under qemu
 	@tools/setup.sh aarch64
 	@$(call configure,aarch64,)

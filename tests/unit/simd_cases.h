@@ -25,6 +25,8 @@ inline int64_t rounds_of(int64_t usual) {
   const char* const share = std::getenv("NEARFIELD_SIMD_SHARE");
   return share == nullptr ? usual : std::max<int64_t>(1, std::llround(static_cast<double>(usual) * std::atof(share)));
 }
+// From one value to the next where a test usually takes each; odd.
+inline int step_of_rounds() { return static_cast<int>(std::max<int64_t>(1, 64 / rounds_of(64)) | 1); }
 
 template <class T>
 using BitsOf = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;

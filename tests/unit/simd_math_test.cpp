@@ -133,7 +133,7 @@ TYPED_TEST(SimdMath, Exp2KeepsItsPromises) {
 TYPED_TEST(SimdMath, NanOfAnyPayloadStaysNan) {
   using T = TypeParam;
   this->each([&](const SimdOperations<T>& o, auto, auto) {
-    for (int i = 0; i < 1 << 16; i += o.lanes) {
+    for (int64_t i = 0; i < rounds_of(1 << 16); i += o.lanes) {
       T x[kMaxLanes], power[kMaxLanes], logarithm[kMaxLanes];
       for (T& lane : x) lane = random_nan<T>(this->random);
       const int64_t number = this->random.below(o.lanes);  // its neighbours do not matter
@@ -156,7 +156,7 @@ TYPED_TEST(SimdMath, Exp2IsNearlyMonotone) {
   using T = TypeParam;
   using B = Bounds<T>;
   this->each([&](const SimdOperations<T>&, auto exp2, auto) {
-    for (T centre = B::cut + 1; centre < B::top; centre += T{0.25}) {
+    for (T centre = B::cut + 1; centre < B::top; centre += static_cast<T>(0.25) * static_cast<T>(step_of_rounds())) {
       T x = centre;
       for (int i = 0; i < 20; ++i) x = std::nextafter(x, B::cut);
       for (int i = 0; i < 40; ++i) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "nearfield/nearfield.hpp"
+#include "runnable_isas.h"
 
 namespace nearfield::test {
 namespace {
@@ -98,17 +99,11 @@ Options tile(nf_isa isa, int threads) {
   return Options().with_kernel(NF_KERNEL_TILE).with_isa(isa).with_threads(threads);
 }
 
-std::vector<nf_isa> isas() {
-  std::vector<nf_isa> all = {NF_ISA_PORTABLE};
-  if (available(NF_ISA_AVX2)) all.push_back(NF_ISA_AVX2);
-  return all;
-}
-
 TEST(TileGroup, AgreesWithTheReferenceAndDoesNotDependOnThreads) {
   for (const Case& each : cases()) {
     Attention attention(each);
     const Results expected = attention.run(Options().with_engine(NF_ENGINE_REFERENCE));
-    for (const nf_isa isa : isas()) {
+    for (const nf_isa isa : runnable_isas()) {
       const Results found = attention.run(tile(isa, 1));
       double error = 0;
       for (size_t i = 0; i < found.out.size(); ++i) {
@@ -133,7 +128,7 @@ TEST(TileGroup, NaNStaysWithTheQueriesThatSeeIt) {
   const std::vector<Case> all = cases();
   for (const Case& each : {all[3], all[7], all[8], all[10]}) {
     Attention attention(each);
-    for (const nf_isa isa : isas()) {
+    for (const nf_isa isa : runnable_isas()) {
       const int64_t token = attention.tokens() / 2 + 1;
       float& value = attention.value(token);
       const float kept = value;

@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "engine/cpu/driver.h"
-#include "pattern/interval.h"
+#include "plan/plan.h"
 
 namespace nearfield::core {
 

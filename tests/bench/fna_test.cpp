@@ -78,7 +78,7 @@ TEST(Fna, MeasuresAndReportsACase) {
   options.num_threads = 1;
   FnaReport report;
   for (const bool with_backward : {false, true}) {
-    report.times.push_back(time_fna(bench_case, NF_FLOAT32, with_backward, options, {0, 1}, 100));
+    report.times.push_back(time_fna(bench_case, NF_FLOAT32, with_backward, options, {0, 1}));
     const FnaTimes& times = report.times.back();
     EXPECT_EQ(times.failure, "");
     for (const FnaMethod method : {kNaive, kGemm, kFused}) {

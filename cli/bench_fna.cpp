@@ -185,10 +185,12 @@ std::vector<FnaHeadline> fna_headlines(const std::vector<FnaTimes>& times) {
       ++headline.cases;
       headline.average += each.speedup(headline.method);
       headline.most += each.most(headline.method);
+      headline.share += each.least_seconds[headline.method] / each.timings[headline.method].median;
     }
     if (headline.cases == 0) continue;
     headline.average /= headline.cases;
     headline.most /= headline.cases;
+    headline.share /= headline.cases;
     headline.verdict = headline.average >= headline.paper ? Verdict::met
                        : headline.most < headline.paper   ? Verdict::bound
                                                           : Verdict::missed;

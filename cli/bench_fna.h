@@ -60,6 +60,7 @@ struct FnaHeadline {
   // Of the cases measured:
   int cases = 0;
   double average = 0, most = 0;        // of speedup() and most()
+  double share = 0;                    // of least_seconds in the time taken, on the average
   Verdict verdict = Verdict::unknown;  // without cases
 };
 std::vector<FnaHeadline> fna_headlines(const std::vector<FnaTimes>& times);

@@ -140,10 +140,14 @@ void print_fna_headlines(const FnaReport& report, SuiteFormat format) {
                h.name, h.cases, h.cases > 0 ? percent(h.average) : "-", percent(h.paper),
                h.cases > 0 ? percent(h.most) : "-", name_of(h.verdict));
   }
-  for (const FnaHeadline& h : fna_headlines(report.times))
+  for (const FnaHeadline& h : fna_headlines(report.times)) {
     if (h.verdict == Verdict::bound)
       fmt::print("{}: bound: the parts alone would give {}, since the naive engine is not far enough below them.\n",
                  h.name, percent(h.most));
+    if (h.verdict == Verdict::missed)
+      fmt::print("{}: missed: the parts alone would give {}; they are {:.0f}% of the time that it takes.\n", h.name,
+                 percent(h.most), 100 * h.share);
+  }
 }
 
 std::string to_json(const FnaReport& report) {
@@ -160,6 +164,7 @@ std::string to_json(const FnaReport& report) {
                                  {"average_speedup", h.average},
                                  {"paper_speedup", h.paper},
                                  {"speedup_at_best", h.most},
+                                 {"share_of_best", h.share},
                                  {"verdict", name_of(h.verdict)}});
   return json.dump(2);
 }

@@ -99,7 +99,9 @@ TEST(ApiDoc, ExplicitWeights) {
         c.pattern = neighborhood({int64_t{1} << 31, int64_t{1} << 31});
         c.make_qk();
       },
-      [](Call&) { weight_slots(Sphere({.nlat = 2, .nlon = 2}), {2, 2}); },
+      [](Call&) {
+        weight_slots(Sphere({.nlat = 2, .nlon = 2}), {2, 2});
+      },
   };
   test::DocumentedRules page;
   for (const auto& each : broken) {

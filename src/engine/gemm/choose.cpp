@@ -53,7 +53,11 @@ double naive_seconds(const Plan& plan, DType dtype, int64_t channels, Isa isa) {
   // A vector multiply-add of the naive loops takes three times what one of the tiles does, and a pair some more.
   const double lanes = static_cast<double>(gemm_lanes(dtype, isa)) / 2;
   const double pair = rates.multiply_add * (3.2 * static_cast<double>(channels) / lanes + 12);
-  return pair * static_cast<double>(plan.statistics().useful_pairs);
+  const double row =
+      rates.multiply_add * 400;  // finding the window's lines, loading and storing: measured, windows of 3
+  double rows = 1;
+  for (int a = 0; a < plan.rank(); ++a) rows *= static_cast<double>(plan.axis(a).near);
+  return pair * static_cast<double>(plan.statistics().useful_pairs) + row * rows;
 }
 
 bool naive_is_faster(const Pattern& pattern, DType dtype, Isa isa) {

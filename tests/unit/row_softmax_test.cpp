@@ -17,12 +17,21 @@ constexpr uint64_t kSeed = 20261122;
 template <class T>
 std::vector<const KernelTable<T>*> runnable_kernels() {
   std::vector<const KernelTable<T>*> list;
+  const auto add = [&](Isa isa, const KernelTable<T>* kernels) {
+    if (isa_unavailable(isa) == nullptr) list.push_back(kernels);
+  };
   if constexpr (sizeof(T) == 4) {
-    list = {portable_float_kernels()};
-    if (isa_unavailable(Isa::avx2) == nullptr) list.push_back(avx2_float_kernels());
+    add(Isa::portable, portable_float_kernels());
+    add(Isa::avx2, avx2_float_kernels());
+    add(Isa::avx512, avx512_float_kernels());
+    add(Isa::neon, neon_float_kernels());
+    add(Isa::portable16, portable16_float_kernels());
   } else {
-    list = {portable_double_kernels()};
-    if (isa_unavailable(Isa::avx2) == nullptr) list.push_back(avx2_double_kernels());
+    add(Isa::portable, portable_double_kernels());
+    add(Isa::avx2, avx2_double_kernels());
+    add(Isa::avx512, avx512_double_kernels());
+    add(Isa::neon, neon_double_kernels());
+    add(Isa::portable16, portable16_double_kernels());
   }
   return list;
 }

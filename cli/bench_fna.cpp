@@ -3,14 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cmath>
 #include <functional>
 #include <new>
 
+#include "bench_fna_floor.h"
 #include "bench_machine.h"
 #include "commands.h"
-#include "engine/cpu/driver.h"
 
 namespace nearfield::cli {
 namespace {
@@ -94,36 +92,18 @@ std::string check(Run& run, bool with_backward, double& error) {
   return report.failure;
 }
 
-// Of one pass over the explicit weights of all queries: the unfused methods' own softmax, on rows like theirs.
-double softmax_seconds(const BenchCase& bench_case, const nf_explanation& explanation, int32_t threads) {
-  const auto rows = static_cast<size_t>(bench_case.batch * bench_case.tokens() * bench_case.heads_that_run());
-  int64_t columns = 1;
-  for (const int64_t window : bench_case.kernel_size) columns *= window;
-  std::vector<float> weights(rows * static_cast<size_t>(columns), 0.5F);
-  const core::KernelTable<float>& kernels = core::kernels_of<float>(static_cast<core::Isa>(explanation.isa));
-  double best = HUGE_VAL;
-  for (int repetition = 0; repetition < 3; ++repetition) {
-    const auto start = std::chrono::steady_clock::now();
-    for (size_t row = 0; row < rows; ++row)
-      kernels.softmax_row(weights.data() + row * static_cast<size_t>(columns), columns);
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-  }
-  return best / threads;
-}
-
-// Products that a method has to do at least, in seconds at the peak; and an unfused one's softmax, which its backward
-// computes again.
-double least_seconds(const Run& run, bool with_backward, double peak_gflops) {
+double least_seconds(const Run& run, const FnaTimes& times, const FnaParts& parts) {
   const nf_explanation e = run.forward.explain(run.options);
-  const bool pads = e.engine == NF_ENGINE_GEMM;  // a dense product includes what its tiles hold and nobody sees
-  double flops = useful_flops(run.forward.bench_case(), Direction::forward);
-  if (with_backward) flops += useful_flops(run.forward.bench_case(), Direction::backward);
-  const double products = flops * (pads ? e.waste : 1) / (peak_gflops * 1e9);
-  if (e.engine == NF_ENGINE_CPU) return products;
-  return products + (with_backward ? 2 : 1) * softmax_seconds(run.forward.bench_case(), e, run.options.num_threads);
+  const BenchCase& bench_case = run.forward.bench_case();
+  // A dense product includes what its tiles hold and nobody sees.
+  const double waste = e.engine == NF_ENGINE_GEMM ? e.waste : 1;
+  const double seconds = e.engine == NF_ENGINE_CPU
+                             ? least_fused_seconds(parts, bench_case, times.with_backward)
+                             : least_unfused_seconds(parts, bench_case, times.with_backward, waste);
+  return seconds / run.options.num_threads;
 }
 
-void check_and_time(FnaTimes& times, const Options& options, const TimingBudget& budget, double peak_gflops) {
+void check_and_time(FnaTimes& times, const Options& options, const TimingBudget& budget) {
   std::vector<Run> runs;
   for (const nf_engine engine : kFnaEngines) {
     Options own = options;
@@ -137,18 +117,21 @@ void check_and_time(FnaTimes& times, const Options& options, const TimingBudget&
     run.workspace.resize(2 * run.forward.explain(own).workspace);  // a backward has two tensors of weights
     run.options.with_workspace(run.workspace);
   }
+  const FnaParts parts =
+      measure_fna_parts(times.bench_case, times.dtype, runs[kNaive].forward.explain(runs[kNaive].options).isa);
+  times.product_gflops = parts.product_gflops;
   std::vector<std::function<void()>> calls;
   for (size_t m = 0; m < runs.size(); ++m) {
     const std::string failure = check(runs[m], times.with_backward, times.errors[m]);
     if (!failure.empty()) times.failure = fmt::format("FAILED: {} ({})", failure, kFnaNames[m]);
     if (!times.failure.empty()) return;
-    times.least_seconds[m] = least_seconds(runs[m], times.with_backward, peak_gflops);
     calls.push_back([&run = runs[m], &times] {
       if (!times.with_backward) return run.forward.run(run.options);
       run.backward.prepare(run.options);
       run.backward.run(run.options);
     });
   }
+  for (size_t m = 0; m < runs.size(); ++m) times.least_seconds[m] = least_seconds(runs[m], times, parts);
   times.weights_bytes = static_cast<double>(runs[kGemm].forward.explain(runs[kGemm].options).workspace);
   const std::vector<Timing> timings = time_alternately(calls, budget, [&](size_t m) {
     const bool same = times.with_backward ? runs[m].backward.fingerprint() == runs[m].checked_backward
@@ -163,7 +146,7 @@ void check_and_time(FnaTimes& times, const Options& options, const TimingBudget&
 std::vector<BenchCase> fna_cases(bool full) { return full ? full_cases() : quick_cases(); }
 
 FnaTimes time_fna(const BenchCase& bench_case, nf_dtype dtype, bool with_backward, const Options& options,
-                  const TimingBudget& budget, double peak_gflops) {
+                  const TimingBudget& budget) {
   FnaTimes times;
   times.bench_case = bench_case;
   times.dtype = dtype;
@@ -171,7 +154,7 @@ FnaTimes time_fna(const BenchCase& bench_case, nf_dtype dtype, bool with_backwar
   times.failure = memory_refusal(2 * kFnaMethods * BenchProblem::bytes(bench_case, dtype, Direction::backward));
   if (!times.failure.empty()) return times;
   try {
-    check_and_time(times, options, budget, peak_gflops * options.num_threads);
+    check_and_time(times, options, budget);
   } catch (const Error& error) {
     times.failure = fmt::format("{}: {}", nf_status_name(error.status()), error.what());
   } catch (const std::bad_alloc&) {
@@ -202,10 +185,12 @@ std::vector<FnaHeadline> fna_headlines(const std::vector<FnaTimes>& times) {
       ++headline.cases;
       headline.average += each.speedup(headline.method);
       headline.most += each.most(headline.method);
+      headline.share += each.least_seconds[headline.method] / each.timings[headline.method].median;
     }
     if (headline.cases == 0) continue;
     headline.average /= headline.cases;
     headline.most /= headline.cases;
+    headline.share /= headline.cases;
     headline.verdict = headline.average >= headline.paper ? Verdict::met
                        : headline.most < headline.paper   ? Verdict::bound
                                                           : Verdict::missed;

@@ -3,9 +3,8 @@
 // query at a time (engine naive), on the same problems in turn, forward and forward with backward, in full and half
 // precision; and the averages beside the paper's, which are of GPUs.
 //
-// A headline is met, missed, or bound: bound if even with the method's products at the multiply-add peak of this
-// machine, the padding of its tiles among them, an unfused method's softmax at its measured time, and all else for
-// nothing, the average would be below the paper's, because the naive engine is too good for that.
+// A headline is met, missed, or bound: bound if the average would be below the paper's even with each method taking no
+// longer than its parts do, measured one by one (bench_fna_floor.h), because the naive engine is too good for that.
 #pragma once
 
 #include <array>
@@ -34,18 +33,19 @@ struct FnaTimes {
   std::string failure;  // not empty: there are no times
   std::array<Timing, kFnaMethods> timings;
   std::array<double, kFnaMethods> errors{};  // largest: of out; with backward also of a gradient, relative
-  // What each method would take at least: its products at the peak, and an unfused one's softmax.
+  // What each method would take at least: bench_fna_floor.h.
   std::array<double, kFnaMethods> least_seconds{};
-  double weights_bytes = 0;  // of the unfused methods' explicit weights
+  double product_gflops = 0;  // of a thread's dense products of this head_dim
+  double weights_bytes = 0;   // of the unfused methods' explicit weights
 
   int rank() const { return static_cast<int>(bench_case.grid.size()); }
   // Over naive: above 1 the method is faster.
   double speedup(FnaMethod method) const { return timings[kNaive].median / timings[method].median; }
   double most(FnaMethod method) const { return timings[kNaive].median / least_seconds[method]; }
 };
-// Checks all outputs, then times them. peak_gflops: of one thread.
+// Checks all outputs, then times them.
 FnaTimes time_fna(const BenchCase& bench_case, nf_dtype dtype, bool with_backward, const Options& options,
-                  const TimingBudget& budget, double peak_gflops);
+                  const TimingBudget& budget);
 
 enum class Verdict { met, missed, bound, unknown };
 const char* name_of(Verdict verdict);
@@ -60,6 +60,7 @@ struct FnaHeadline {
   // Of the cases measured:
   int cases = 0;
   double average = 0, most = 0;        // of speedup() and most()
+  double share = 0;                    // of least_seconds in the time taken, on the average
   Verdict verdict = Verdict::unknown;  // without cases
 };
 std::vector<FnaHeadline> fna_headlines(const std::vector<FnaTimes>& times);

@@ -133,8 +133,7 @@ bool run_fna_suite(const SuiteSettings& settings) {
     for (const nf_dtype dtype : {NF_FLOAT32, NF_BFLOAT16, NF_FLOAT16})
       for (const bool with_backward : {false, true}) {
         progress.show(done++, fmt::format("{} {}", bench_case.name, nf_dtype_name(dtype)));
-        report.times.push_back(
-            time_fna(bench_case, dtype, with_backward, settings.options, budget, report.machine.peak_gflops));
+        report.times.push_back(time_fna(bench_case, dtype, with_backward, settings.options, budget));
         progress.clear();
         if (!quiet) print_fna_times(report.times.back(), settings.format);
       }

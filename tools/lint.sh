@@ -61,6 +61,12 @@ check_build_files() {
   fi
 }
 
+# The page of `simulate --html` carries the geometry as it was when its module was compiled.
+check_page_module() {
+  cut -d ' ' -f 2 cli/page/module.sources | cli/page/fingerprint.sh | diff cli/page/module.sources - >&2 ||
+    complain 'cli/page/module.wasm: not of these sources: run cli/page/build.sh'
+}
+
 check_sizes() {
   local lines file
   while read -r lines file; do
@@ -76,6 +82,7 @@ check_shell
 check_python
 check_layers "${layered[@]}"
 check_build_files
+check_page_module
 check_sizes
 if [ "$findings" != 0 ]; then
   echo "lint: $findings findings" >&2

@@ -73,58 +73,63 @@ void queries_that_see(const AxisRule& rule, int64_t key, std::vector<SlotQuery>&
 }
 
 SlotRuns::SlotRuns(const Plan& plan, const int64_t (&slots)[kMaxGridRank]) : plan_(plan) {
-  for (int a = 0; a < kMaxGridRank; ++a) {
-    slots_[a] = slots[a];
-    found_[a] = {{0, 0, 1}};
-    first_[a] = {0, 1};
-  }
+  for (int a = 0; a < kMaxGridRank; ++a) slots_[a] = slots[a];
 }
 
-// The runs of each of the tile's tokens on one axis: at most two, where a hull is clipped to one lap.
-void SlotRuns::find(const Tile& tile, const Step& step, int axis) {
-  const AxisTable& table = *tile.tables[axis];
-  const Piece& piece = step.pieces[axis];
-  found_[axis].clear();
-  first_[axis].assign(1, 0);
-  for (int64_t t = 0; t < tile.size(axis); ++t) {
-    const Interval& window = table.intervals[static_cast<size_t>(tile.begin(axis) + t)];
-    const Span span = step.spans[axis][t];
-    const auto add = [&](int64_t low, int64_t high) {
-      if (low < high) found_[axis].push_back({low, slot_in(window, table.far, piece.first + low), high - low});
-    };
-    if (span.low <= span.high) {
-      add(span.low, span.high);
-    } else {
-      add(0, span.high);
-      add(span.low, piece.size);
+// The runs of each of the tile's tokens on an axis: at most two, where a hull is clipped to one lap.
+void SlotRuns::find(const Tile& tile, const Step& step, StepSlots& found) const {
+  for (int axis = 0; axis < kMaxGridRank; ++axis) {
+    std::vector<StepSlots::Run>& runs = found.runs[axis];
+    std::vector<int64_t>& first = found.first[axis];
+    runs.clear();
+    first.assign(1, 0);
+    if (axis >= plan_.rank()) {  // one token that sees itself
+      found.keys[axis] = found.tokens[axis] = 1;
+      runs.push_back({0, 0, 1});
+      first.push_back(1);
+      continue;
     }
-    first_[axis].push_back(static_cast<int64_t>(found_[axis].size()));
+    const AxisTable& table = *tile.tables[axis];
+    const Piece& piece = step.pieces[axis];
+    found.keys[axis] = piece.size;
+    found.tokens[axis] = tile.size(axis);
+    for (int64_t t = 0; t < tile.size(axis); ++t) {
+      const Interval& window = table.intervals[static_cast<size_t>(tile.begin(axis) + t)];
+      const Span span = step.spans[axis][t];
+      const auto add = [&](int64_t low, int64_t high) {
+        if (low < high) runs.push_back({low, slot_in(window, table.far, piece.first + low), high - low});
+      };
+      if (span.low <= span.high) {
+        add(span.low, span.high);
+      } else {
+        add(0, span.high);
+        add(span.low, piece.size);
+      }
+      first.push_back(static_cast<int64_t>(runs.size()));
+    }
   }
 }
 
-void SlotRuns::add(const Tile& tile, const Step& step, std::vector<SlotRun>& runs) {
-  const int rank = plan_.rank(), last = rank - 1;
+void SlotRuns::add(const StepSlots& found, std::vector<SlotRun>& runs) const {
+  const int last = plan_.rank() - 1;
   const size_t begin = runs.size();
-  for (int a = 0; a < rank; ++a) find(tile, step, a);
-  const auto tokens = [&](int a) { return a < rank ? tile.size(a) : int64_t{1}; };
-  const auto keys = [&](int a) { return a < rank ? step.pieces[a].size : int64_t{1}; };
   int64_t query = 0;
-  // Axes beyond the rank have one token that sees itself: they come first here, so that the last axis is innermost.
-  const int order[3] = {(last + 1) % 3, (last + 2) % 3, last};
-  const int outer = order[0], middle = order[1];
+  // Axes beyond the rank come first here, so that the last axis is innermost.
+  const int outer = (last + 1) % 3, middle = (last + 2) % 3;
   const auto each = [&](int a, int64_t token, auto visit) {
-    for (int64_t i = first_[a][static_cast<size_t>(token)]; i < first_[a][static_cast<size_t>(token) + 1]; ++i)
-      visit(found_[a][static_cast<size_t>(i)]);
+    const auto t = static_cast<size_t>(token);
+    for (int64_t i = found.first[a][t]; i < found.first[a][t + 1]; ++i) visit(found.runs[a][static_cast<size_t>(i)]);
   };
-  for (int64_t t0 = 0; t0 < tokens(outer); ++t0)
-    for (int64_t t1 = 0; t1 < tokens(middle); ++t1)
-      for (int64_t t2 = 0; t2 < tokens(last); ++t2, ++query)
-        each(outer, t0, [&](const OnAxis& o) {
+  using Run = StepSlots::Run;
+  for (int64_t t0 = 0; t0 < found.tokens[outer]; ++t0)
+    for (int64_t t1 = 0; t1 < found.tokens[middle]; ++t1)
+      for (int64_t t2 = 0; t2 < found.tokens[last]; ++t2, ++query)
+        each(outer, t0, [&](const Run& o) {
           for (int64_t i = 0; i < o.count; ++i)
-            each(middle, t1, [&](const OnAxis& m) {
+            each(middle, t1, [&](const Run& m) {
               for (int64_t j = 0; j < m.count; ++j)
-                each(last, t2, [&](const OnAxis& r) {
-                  const int64_t key = ((o.key + i) * keys(middle) + m.key + j) * keys(last) + r.key;
+                each(last, t2, [&](const Run& r) {
+                  const int64_t key = ((o.key + i) * found.keys[middle] + m.key + j) * found.keys[last] + r.key;
                   const int64_t slot = ((o.slot + i) * slots_[middle] + m.slot + j) * slots_[last] + r.slot;
                   SlotRun* previous = runs.size() == begin ? nullptr : &runs.back();
                   if (previous != nullptr && previous->query == query && previous->key + previous->count == key &&

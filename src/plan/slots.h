@@ -56,25 +56,31 @@ struct SlotRun {
   int64_t query = 0, key = 0, slot = 0, count = 0;
 };
 
-// Adds the runs of a step: each pair that is seen is in exactly one. Of plans that are not transposed, without laps,
-// and not of the sphere.
+// Where a step's keys are in the slots of the tile's tokens, axis by axis: all that its runs depend on.
+struct StepSlots {
+  struct Run {
+    int64_t key = 0, slot = 0, count = 0;
+    bool operator==(const Run&) const = default;
+  };
+  int64_t keys[kMaxGridRank] = {1, 1, 1}, tokens[kMaxGridRank] = {1, 1, 1};  // of the step, of the tile
+  std::vector<Run> runs[kMaxGridRank];                                       // of all tokens
+  std::vector<int64_t> first[kMaxGridRank];                                  // [tokens + 1] into runs
+  bool operator==(const StepSlots&) const = default;
+};
+
+// The runs of steps: each pair that is seen is in exactly one. Of plans that are not transposed, without laps, and not
+// of the sphere. Steps of tiles that are alike have equal StepSlots.
 class SlotRuns {
  public:
   SlotRuns(const Plan& plan, const int64_t (&slots)[kMaxGridRank]);
-  void add(const Tile& tile, const Step& step, std::vector<SlotRun>& runs);
+  void find(const Tile& tile, const Step& step, StepSlots& found) const;
+  void add(const StepSlots& found, std::vector<SlotRun>& runs) const;
   // Whether each slot of the tile's query number `query` has a key.
   bool is_whole(const Tile& tile, int64_t query) const;
 
  private:
-  struct OnAxis {
-    int64_t key = 0, slot = 0, count = 0;
-  };
-  void find(const Tile& tile, const Step& step, int axis);
-
   const Plan& plan_;
   int64_t slots_[kMaxGridRank];
-  std::vector<OnAxis> found_[kMaxGridRank];   // of all of the tile's tokens on the axis
-  std::vector<int64_t> first_[kMaxGridRank];  // [tokens + 1] into found_
 };
 
 }  // namespace nearfield::core

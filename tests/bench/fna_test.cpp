@@ -1,9 +1,11 @@
 // The verdicts of `bench --suite fna`, and one small case of it.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "bench_fna.h"
+#include "bench_fna_floor.h"
 
 namespace nearfield::cli {
 namespace {
@@ -37,6 +39,8 @@ TEST(Fna, AHeadlineIsMetMissedOrBound) {
   EXPECT_EQ(find(headlines, "float32 GEMM, 1-D").verdict, Verdict::met);
   EXPECT_DOUBLE_EQ(find(headlines, "float32 GEMM, 1-D").average, 10);
   EXPECT_EQ(find(headlines, "float32 GEMM, 1-D").cases, 2);
+  EXPECT_DOUBLE_EQ(find(headlines, "float32 GEMM, 1-D").most, 100);
+  EXPECT_DOUBLE_EQ(find(headlines, "float32 GEMM, 1-D").share, 0.1);  // of 8/100 and 12/100
   EXPECT_EQ(find(headlines, "float32 GEMM, 2-D").verdict, Verdict::missed);
   EXPECT_EQ(find(headlines, "half fused, 1-D").verdict, Verdict::bound);
   EXPECT_EQ(find(headlines, "half fused, 2-D").verdict, Verdict::unknown);
@@ -52,6 +56,27 @@ TEST(Fna, FailsWithAWrongOutputOrAMissedHeadline) {
   EXPECT_TRUE(succeeded(report));
   report.times.back().failure = "wrong";
   EXPECT_FALSE(succeeded(report));
+}
+
+TEST(Fna, LeastTimesAddUpTheMeasuredParts) {
+  BenchCase bench_case;
+  bench_case.grid = {6, 8};
+  bench_case.head_dim = 16;
+  bench_case.kernel_size = {3, 3};
+  // 1 GFLOP/s; 48 queries of 9 keys, 4 * 16 flops each.
+  FnaParts parts{.product_gflops = 1, .rows = 1e-6, .weights = 1e-6, .softmax = 5e-6, .exponentials = 4e-6};
+  const double products = 48 * 9 * 64 * 1e-9;
+  const auto near = [](double a, double b) { return std::fabs(a - b) < 1e-12; };
+  EXPECT_TRUE(near(least_fused_seconds(parts, bench_case, false), products + 4e-6));
+  EXPECT_TRUE(near(least_fused_seconds(parts, bench_case, true), 3.5 * products + 8e-6));
+  EXPECT_TRUE(near(least_unfused_seconds(parts, bench_case, false, 1), products + 5e-6));
+  EXPECT_TRUE(near(least_unfused_seconds(parts, bench_case, false, 3), 2 * products + 5e-6));
+  EXPECT_TRUE(near(least_unfused_seconds(parts, bench_case, true, 1), 3.5 * products + 10e-6));
+  parts.rows = 1e-3;  // memory is slower
+  EXPECT_TRUE(near(least_fused_seconds(parts, bench_case, false), 1e-3));
+  EXPECT_TRUE(near(least_fused_seconds(parts, bench_case, true), 2.75e-3));
+  EXPECT_TRUE(near(least_unfused_seconds(parts, bench_case, false, 1), 1e-3 + 1e-6 + 5e-6));
+  EXPECT_TRUE(near(least_unfused_seconds(parts, bench_case, true, 1), 2.75e-3 + 3e-6 + 10e-6));
 }
 
 TEST(Fna, CasesSpanWhatThePapersDo) {
@@ -78,7 +103,7 @@ TEST(Fna, MeasuresAndReportsACase) {
   options.num_threads = 1;
   FnaReport report;
   for (const bool with_backward : {false, true}) {
-    report.times.push_back(time_fna(bench_case, NF_FLOAT32, with_backward, options, {0, 1}, 100));
+    report.times.push_back(time_fna(bench_case, NF_FLOAT32, with_backward, options, {0, 1}));
     const FnaTimes& times = report.times.back();
     EXPECT_EQ(times.failure, "");
     for (const FnaMethod method : {kNaive, kGemm, kFused}) {

@@ -78,7 +78,9 @@ TEST(Slots, RunsOfAPlanAreTheWindows) {
         for (int64_t q = 0; q < queries; ++q) whole += slot_runs.is_whole(tile, q) ? 1 : 0;
         for (const Step& step : steps) {
           std::vector<SlotRun> runs;
-          slot_runs.add(tile, step, runs);
+          StepSlots of_step;
+          slot_runs.find(tile, step, of_step);
+          slot_runs.add(of_step, runs);
           for (const SlotRun& run : runs)
             for (int64_t i = 0; i < run.count; ++i) {
               int64_t& place = found[static_cast<size_t>(query(run.query) * volume + run.slot + i)];

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "engine/cpu/band_gradients.inl"
+#include "engine/cpu/row_softmax.inl"
 #include "engine/cpu/rows.inl"
 #include "engine/cpu/tile_gradients.inl"
 #include "engine/cpu/weights.inl"
@@ -45,11 +46,11 @@ constexpr KernelTable<typename V::Scalar> make_table() {
           .all_finite = all_finite<V>,
           .tile_finish = tile_finish<V>,
           .tile_scores = tile_scores<V>,
-          .tile_accumulate = tile_accumulate<V>,
-          .tile_gather = gather_all<V>,
+          .weigh_rows = weigh_rows<V>,
+          .spread_rows = spread_rows<V>,
           .transpose_back = transpose_back<V>,
-          .softmax_row = softmax_row<V>,
-          .softmax_gradient_row = softmax_gradient_row<V>,
+          .softmax_rows = softmax_rows<V>,
+          .softmax_gradient_rows = softmax_gradient_rows<V>,
           .multiply_adds = multiply_adds<V>};
 }
 

@@ -146,6 +146,39 @@ struct TileFinish {
   T* logsumexp = nullptr;          // [tile_queries]; nullptr: not wanted
 };
 
+// Keys [first, end) of a list.
+struct KeyRange {
+  int64_t first = 0, end = 0;
+};
+
+// Explicit weights, which stay the rows that they are, times rows of keys: out[q] += sum of weights[q][key] *
+// sources[key] over the ranges' keys, of which those are a superset that a query sees: its weights are 0 beyond.
+template <class T>
+struct WeighedRows {
+  int64_t queries = 0;                // 1 .. kMost
+  const T* const* weights = nullptr;  // [queries]
+  const T* const* sources = nullptr;  // rows of `columns`
+  const KeyRange* ranges = nullptr;   // [range_count], ascending
+  int64_t range_count = 0;
+  int64_t columns = 0;  // whole vectors
+  T* out = nullptr;     // [queries][stride]
+  int64_t stride = 0;
+  static constexpr int64_t kMost = 6;
+};
+
+// The transposed product: rows[key] += sum over the queries [from[key], to[key]) of weights[query][key] *
+// sources[query].
+template <class T>
+struct SpreadRows {
+  int64_t count = 0;                  // of keys
+  const T* const* weights = nullptr;  // [queries][count]; 0 where a query within a neighbour's range sees no key
+  const uint8_t *from = nullptr, *to = nullptr;  // [count]
+  const T* sources = nullptr;                    // [queries][stride], whole vectors
+  int64_t stride = 0;
+  std::byte* const* rows = nullptr;  // [count] rows of `columns` T's at any alignment
+  int64_t columns = 0;
+};
+
 template <class T>
 struct KernelTable {
   int64_t lanes = 0;
@@ -181,18 +214,17 @@ struct KernelTable {
   bool (*tile_finish)(const TileFinish<T>& finish) = nullptr;
   // For explicit weights (engine/gemm). scores = keys . query, without anything that modifies or hides them.
   void (*tile_scores)(const TileStep<T>& step) = nullptr;
-  // accumulator += scores * values.
-  void (*tile_accumulate)(const TileStep<T>& step) = nullptr;
-  // rows[j] of `channels` T's at any alignment += sum over the tile's queries q of weights[j][q] * sources[q][stride].
-  void (*tile_gather)(const T* weights, const T* sources, int64_t stride, std::byte* const* rows, int64_t count,
-                      int64_t channels) = nullptr;
+  void (*weigh_rows)(const WeighedRows<T>& step) = nullptr;
+  void (*spread_rows)(const SpreadRows<T>& step) = nullptr;
   // [columns][tile_queries] to [tile_queries][stride]; columns are rounded up to whole vectors, for which both have
   // room.
   void (*transpose_back)(const T* columns_first, int64_t columns, T* rows, int64_t stride) = nullptr;
-  // A row of natural logits becomes its softmax; returns its logsumexp. -infinity throughout: zeros and -infinity.
-  T (*softmax_row)(T* row, int64_t count) = nullptr;
-  // d[i] = p[i] * (d[i] - sum of p d + dlogsumexp).
-  void (*softmax_gradient_row)(const T* p, T* d, int64_t count, T dlogsumexp) = nullptr;
+  // `count` rows of natural logits become their softmax, and logsumexp[i] is set. -infinity throughout: zeros and
+  // -infinity. A row's bits depend on its own elements alone.
+  void (*softmax_rows)(T* const* rows, int64_t count, int64_t columns, T* logsumexp) = nullptr;
+  // d[r][i] = p[r][i] * (d[r][i] - sum of p[r] d[r] + dlogsumexp[r]).
+  void (*softmax_gradient_rows)(const T* const* p, T* const* d, int64_t count, int64_t columns,
+                                const T* dlogsumexp) = nullptr;
   // Multiply-adds per call of independent registers, for the machine's peak. Returns how many scalar ones were done.
   int64_t (*multiply_adds)(int64_t rounds) = nullptr;
 };

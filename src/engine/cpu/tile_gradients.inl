@@ -14,25 +14,39 @@
 
 namespace nearfield::core::kernel {
 
-// rows[j .. j+R), channels [c, c + M*W) += sum over queries of weights[j][q] * sources[q].
-template <class V, int R, int M>
-inline __attribute__((always_inline)) void gather_block(const typename V::Scalar* weights,
+// The weights of keys [key, ...) with a tile's queries, as the tile kernel has them: [keys][2W].
+template <class V>
+struct WeightsByKey {
+  static constexpr int64_t kQueries = 2 * V::kLanes;
+  const typename V::Scalar* weights;
+  // The queries that see one of `count` keys.
+  int64_t first_query(int64_t, int64_t) const { return 0; }
+  int64_t end_query(int64_t, int64_t) const { return kQueries; }
+  const typename V::Scalar* of(int64_t query, int64_t key) const { return weights + key * kQueries + query; }
+  static constexpr int64_t kNextKey = kQueries;
+};
+
+// rows[key .. key+R), channels [c, c + M*W) += sum over queries of weights(query, key) * sources[query].
+template <class V, int R, int M, class Weights>
+inline __attribute__((always_inline)) void gather_block(const Weights& weights, int64_t key,
                                                         const typename V::Scalar* sources, int64_t stride,
                                                         std::byte* const* rows, int64_t c) {
   using T = typename V::Scalar;
-  constexpr int W = V::kLanes, Q = 2 * W;
+  constexpr int W = V::kLanes;
   V sum[R][M];
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
     for (int m = 0; m < M; ++m) sum[r][m] = V::load_any(rows[r] + (c + m * W) * static_cast<int64_t>(sizeof(T)));
-  for (int q = 0; q < Q; ++q) {
+  const int64_t end = weights.end_query(key, R);
+  for (int64_t q = weights.first_query(key, R); q < end; ++q) {
     V x[M];
 #pragma GCC unroll 2
     for (int m = 0; m < M; ++m) x[m] = V::load_once(sources + q * stride + c + m * W);
+    const T* of_query = weights.of(q, key);
 #pragma GCC unroll 6
     for (int r = 0; r < R; ++r) {
-      const V w = V::broadcast(weights + r * Q + q);
+      const V w = V::broadcast(of_query + r * Weights::kNextKey);
 #pragma GCC unroll 2
       for (int m = 0; m < M; ++m) V::accumulate(sum[r][m], w, x[m]);
     }
@@ -44,14 +58,14 @@ inline __attribute__((always_inline)) void gather_block(const typename V::Scalar
 }
 
 // All channels of R keys; the last ones through a padded copy, so that nothing beside them is written.
-template <class V, int R>
-void gather_keys(const typename V::Scalar* weights, const typename V::Scalar* sources, int64_t stride,
+template <class V, int R, class Weights>
+void gather_keys(const Weights& weights, int64_t key, const typename V::Scalar* sources, int64_t stride,
                  std::byte* const* rows, int64_t channels) {
   constexpr int64_t W = V::kLanes, size = sizeof(typename V::Scalar);
   int64_t c = 0;
-  for (; c + 2 * W <= channels; c += 2 * W) gather_block<V, R, 2>(weights, sources, stride, rows, c);
+  for (; c + 2 * W <= channels; c += 2 * W) gather_block<V, R, 2>(weights, key, sources, stride, rows, c);
   if (c + W <= channels) {
-    gather_block<V, R, 1>(weights, sources, stride, rows, c);
+    gather_block<V, R, 1>(weights, key, sources, stride, rows, c);
     c += W;
   }
   if (c == channels) return;
@@ -61,18 +75,17 @@ void gather_keys(const typename V::Scalar* weights, const typename V::Scalar* so
     std::memcpy(last[r], rows[r] + c * size, static_cast<size_t>((channels - c) * size));
     copies[r] = last[r];
   }
-  gather_block<V, R, 1>(weights, sources + c, stride, copies, 0);
+  gather_block<V, R, 1>(weights, key, sources + c, stride, copies, 0);
   for (int r = 0; r < R; ++r) std::memcpy(rows[r] + c * size, last[r], static_cast<size_t>((channels - c) * size));
 }
 
-template <class V>
-void gather_all(const typename V::Scalar* weights, const typename V::Scalar* sources, int64_t stride,
-                std::byte* const* rows, int64_t count, int64_t channels) {
-  constexpr int Q = 2 * V::kLanes;
+template <class V, class Weights>
+void gather_all(const Weights& weights, const typename V::Scalar* sources, int64_t stride, std::byte* const* rows,
+                int64_t count, int64_t channels) {
   int64_t j = 0;
-  for (; j + 6 <= count; j += 6) gather_keys<V, 6>(weights + j * Q, sources, stride, rows + j, channels);
-  for (; j + 2 <= count; j += 2) gather_keys<V, 2>(weights + j * Q, sources, stride, rows + j, channels);
-  if (j < count) gather_keys<V, 1>(weights + j * Q, sources, stride, rows + j, channels);
+  for (; j + 6 <= count; j += 6) gather_keys<V, 6>(weights, j, sources, stride, rows + j, channels);
+  for (; j + 2 <= count; j += 2) gather_keys<V, 2>(weights, j, sources, stride, rows + j, channels);
+  if (j < count) gather_keys<V, 1>(weights, j, sources, stride, rows + j, channels);
 }
 
 // Scores become P, dscores from dP become u; what is summed from dS on the way.
@@ -153,8 +166,10 @@ void tile_gradients(const TileGradients<typename V::Scalar>& g) {
     accumulate<V>(step);
   }
   if (g.dvalues != nullptr)
-    gather_all<V>(g.step.scores, g.dout_rows, g.value_stride, g.dvalues, g.step.count, g.step.head_dim_v);
-  if (g.dkeys != nullptr) gather_all<V>(g.dscores, g.query_rows, g.key_stride, g.dkeys, g.step.count, g.step.head_dim);
+    gather_all<V>(WeightsByKey<V>{g.step.scores}, g.dout_rows, g.value_stride, g.dvalues, g.step.count,
+                  g.step.head_dim_v);
+  if (g.dkeys != nullptr)
+    gather_all<V>(WeightsByKey<V>{g.dscores}, g.query_rows, g.key_stride, g.dkeys, g.step.count, g.step.head_dim);
 }
 
 template <class V>

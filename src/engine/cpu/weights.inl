@@ -1,22 +1,16 @@
-// Explicit weights: the tile kernel's products one by one, and softmax over rows in memory. V is a vector of the
-// vocabulary (simd/). Oracle: reference.
+// Explicit weights: the tile kernel's scores on their own, and products of weights that stay the rows that they are. V
+// is a vector of the vocabulary (simd/). Oracle: reference.
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 
-#include "engine/cpu/tile.inl"
+#include "engine/cpu/tile_gradients.inl"
 
 namespace nearfield::core::kernel {
 
 template <class V>
 void tile_scores(const TileStep<typename V::Scalar>& step) {
   scores<V>(step);
-}
-
-template <class V>
-void tile_accumulate(const TileStep<typename V::Scalar>& step) {
-  accumulate<V>(step);
 }
 
 template <class V>
@@ -28,81 +22,81 @@ void transpose_back(const typename V::Scalar* columns_first, int64_t columns, ty
       V::transpose(columns_first + c * Q + half * W, Q, rows + half * W * stride + c, stride);
 }
 
-// A row's vectors become visit(vector, place); its end comes with `filler` behind it.
-template <class V, class Visit>
-inline __attribute__((always_inline)) void for_each_vector(typename V::Scalar* row, int64_t count,
-                                                           typename V::Scalar filler, Visit visit) {
+// R queries x M vectors of channels in registers while the keys go by.
+template <class V, int R, int M>
+inline __attribute__((always_inline)) void weigh_block(const WeighedRows<typename V::Scalar>& step, int64_t q,
+                                                       int64_t c) {
   using T = typename V::Scalar;
-  constexpr int64_t W = V::kLanes;
-  int64_t i = 0;
-  for (; i + W <= count; i += W) visit(V::load(row + i), i).store(row + i);
-  if (i == count) return;
-  T last[W];
-  for (int64_t l = 0; l < W; ++l) last[l] = i + l < count ? row[i + l] : filler;
-  visit(V::load(last), i).store(last);
-  for (int64_t l = 0; i + l < count; ++l) row[i + l] = last[l];
+  constexpr int W = V::kLanes;
+  const T* w[R];
+  V sum[R][M];
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) {
+    w[r] = step.weights[q + r];
+#pragma GCC unroll 4
+    for (int m = 0; m < M; ++m) sum[r][m] = V::load(step.out + (q + r) * step.stride + c + m * W);
+  }
+  for (int64_t i = 0; i < step.range_count; ++i) {
+    const int64_t end = step.ranges[i].end;
+    for (int64_t key = step.ranges[i].first; key < end; ++key) {
+      const T* source = step.sources[key] + c;
+      V x[M];
+#pragma GCC unroll 4
+      for (int m = 0; m < M; ++m) x[m] = V::load_once(source + m * W);
+#pragma GCC unroll 6
+      for (int r = 0; r < R; ++r) {
+        const V weight = V::broadcast(w[r] + key);
+#pragma GCC unroll 4
+        for (int m = 0; m < M; ++m) V::accumulate(sum[r][m], weight, x[m]);
+      }
+    }
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int m = 0; m < M; ++m) sum[r][m].store(step.out + (q + r) * step.stride + c + m * W);
 }
 
-// Halves on halves.
-template <class V>
-inline typename V::Scalar sum_of(V x) {
-  typename V::Scalar lanes[V::kLanes];
-  x.store(lanes);
-  for (int half = V::kLanes / 2; half > 0; half /= 2)
-    for (int l = 0; l < half; ++l) lanes[l] += lanes[l + half];
-  return lanes[0];
-}
-
-template <class V>
-typename V::Scalar softmax_row(typename V::Scalar* row, int64_t count) {
-  using T = typename V::Scalar;
-  const T infinity = static_cast<T>(__builtin_huge_val());
-  V top = V::set(-infinity);
-  for_each_vector<V>(row, count, -infinity, [&](V x, int64_t) {
-    top = max(x, top);
-    return x;
-  });
-  T lanes[V::kLanes];
-  top.store(lanes);
-  for (int half = V::kLanes / 2; half > 0; half /= 2)
-    for (int l = 0; l < half; ++l) lanes[l] = lanes[l] > lanes[l + half] ? lanes[l] : lanes[l + half];
-  const T maximum = lanes[0];
-  // A row of hidden slots has no maximum; NaN in a row makes all of it NaN below.
-  const V least = V::set(kMaskedScore<T>), log2e = V::set(static_cast<T>(1.44269504088896340736));
-  const V shift = V::set(maximum == -infinity ? T{0} : maximum);
-  V sum = V::zero();
-  for_each_vector<V>(row, count, -infinity, [&](V x, int64_t) {
-    const V p = simd::exp2(max(least, (x - shift) * log2e));
-    sum = sum + p;
-    return p;
-  });
-  const T total = sum_of(sum);
-  const V inverse = V::set(total == 0 ? T{0} : 1 / total);
-  for_each_vector<V>(row, count, T{0}, [&](V x, int64_t) { return x * inverse; });
-  if (total == 0) return -infinity;
-  const V log = simd::log(V::set(total));
-  log.store(lanes);
-  return maximum + lanes[0];
+template <class V, int R>
+void weigh_queries(const WeighedRows<typename V::Scalar>& step, int64_t q) {
+  constexpr int M = R >= 4 ? 2 : 4;  // twelve or eight sums, which hide the multiply-adds' latency
+  int64_t c = 0;
+  for (; c + M * V::kLanes <= step.columns; c += M * V::kLanes) weigh_block<V, R, M>(step, q, c);
+  for (; c < step.columns; c += V::kLanes) weigh_block<V, R, 1>(step, q, c);
 }
 
 template <class V>
-void softmax_gradient_row(const typename V::Scalar* p, typename V::Scalar* d, int64_t count,
-                          typename V::Scalar dlogsumexp) {
-  using T = typename V::Scalar;
-  constexpr int64_t W = V::kLanes;
-  const auto weight = [&](int64_t i) {
-    if (i + W <= count) return V::load(p + i);
-    T last[W];
-    for (int64_t l = 0; l < W; ++l) last[l] = i + l < count ? p[i + l] : T{0};
-    return V::load(last);
-  };
-  V sum = V::zero();
-  for_each_vector<V>(d, count, T{0}, [&](V x, int64_t i) {
-    sum = fma(weight(i), x, sum);
-    return x;
-  });
-  const V mean = V::set(sum_of(sum) - dlogsumexp);
-  for_each_vector<V>(d, count, T{0}, [&](V x, int64_t i) { return weight(i) * (x - mean); });
+void weigh_rows(const WeighedRows<typename V::Scalar>& step) {
+  switch (step.queries) {
+    case 6: return weigh_queries<V, 6>(step, 0);
+    case 5: weigh_queries<V, 1>(step, 4); [[fallthrough]];
+    case 4: return weigh_queries<V, 4>(step, 0);
+    case 3: weigh_queries<V, 1>(step, 2); [[fallthrough]];
+    case 2: return weigh_queries<V, 2>(step, 0);
+    default: return weigh_queries<V, 1>(step, 0);
+  }
+}
+
+template <class V>
+struct WeightsByQuery {
+  const SpreadRows<typename V::Scalar>& step;
+  static constexpr int64_t kNextKey = 1;
+  int64_t first_query(int64_t key, int64_t count) const {
+    int64_t first = step.from[key];
+    for (int64_t i = 1; i < count; ++i) first = step.from[key + i] < first ? step.from[key + i] : first;
+    return first;
+  }
+  int64_t end_query(int64_t key, int64_t count) const {
+    int64_t end = step.to[key];
+    for (int64_t i = 1; i < count; ++i) end = step.to[key + i] > end ? step.to[key + i] : end;
+    return end;
+  }
+  const typename V::Scalar* of(int64_t query, int64_t key) const { return step.weights[query] + key; }
+};
+
+template <class V>
+void spread_rows(const SpreadRows<typename V::Scalar>& step) {
+  gather_all<V>(WeightsByQuery<V>{step}, step.sources, step.stride, step.rows, step.count, step.columns);
 }
 
 }  // namespace nearfield::core::kernel

@@ -1,3 +1,4 @@
+#include "base/lru_cache.h"
 #include "engine/cpu/driver.h"
 #include "engine/cpu/rates.h"
 #include "engine/gemm/gemm.h"
@@ -18,6 +19,14 @@ MachineRates rates_of(int64_t channels, Isa isa) {
           .per_tile = vector * (rates.tile_step + 8 * c)};
 }
 
+// All that a choice depends on.
+struct ChoiceKey {
+  Pattern pattern;
+  int64_t lanes = 0, channels = 0;
+  Isa isa = Isa::portable;
+  bool operator==(const ChoiceKey&) const = default;
+};
+
 }  // namespace
 
 int64_t gemm_lanes(DType dtype, Isa isa) {
@@ -25,8 +34,14 @@ int64_t gemm_lanes(DType dtype, Isa isa) {
 }
 
 std::shared_ptr<const Plan> gemm_plan(const Pattern& pattern, DType dtype, int64_t channels, Isa isa) {
-  const auto candidates = tile_candidates(pattern, gemm_lanes(dtype, isa), kGemmStep);
-  return cached_plan(pattern, choose_tile(pattern, candidates, rates_of(channels, isa)).shape);
+  // Scoring every tile shape can cost more than attending over a small grid. Never destroyed: threads of the host may
+  // still run while the process exits.
+  static auto& chosen = *new LruCache<ChoiceKey, Plan>(kPlanCacheEntries, kPlanCacheBytes);
+  const int64_t lanes = gemm_lanes(dtype, isa);
+  return chosen.get({pattern.without_order(), lanes, channels, isa}, [&] {
+    const auto candidates = tile_candidates(pattern, lanes, kGemmStep);
+    return cached_plan(pattern, choose_tile(pattern, candidates, rates_of(channels, isa)).shape);
+  });
 }
 
 double gemm_seconds(const Plan& plan, DType, int64_t channels, Isa isa) {
@@ -38,7 +53,11 @@ double naive_seconds(const Plan& plan, DType dtype, int64_t channels, Isa isa) {
   // A vector multiply-add of the naive loops takes three times what one of the tiles does, and a pair some more.
   const double lanes = static_cast<double>(gemm_lanes(dtype, isa)) / 2;
   const double pair = rates.multiply_add * (3.2 * static_cast<double>(channels) / lanes + 12);
-  return pair * static_cast<double>(plan.statistics().useful_pairs);
+  const double row =
+      rates.multiply_add * 400;  // finding the window's lines, loading and storing: measured, windows of 3
+  double rows = 1;
+  for (int a = 0; a < plan.rank(); ++a) rows *= static_cast<double>(plan.axis(a).near);
+  return pair * static_cast<double>(plan.statistics().useful_pairs) + row * rows;
 }
 
 bool naive_is_faster(const Pattern& pattern, DType dtype, Isa isa) {

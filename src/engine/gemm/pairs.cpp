@@ -51,8 +51,7 @@ class GemmPairs : GemmTiles<T> {
     this->load_near(call_.near, tile_offsets_, batch, head, static_cast<T>(call_.scale), true);
     this->place_rows(batch, head);
     for (int64_t q = 0; q < queries_; ++q)
-      if (whole_[static_cast<size_t>(q)] == 0)
-        for (int64_t s = 0; s < problem_.volume(); ++s) std::memcpy(this->row(q) + s * size, &hidden, sizeof hidden);
+      if (whole_[static_cast<size_t>(q)] == 0) fill_run(hidden, this->row(q), problem_.volume());
     for (const GemmBlock& block : blocks_) {
       this->point_at_keys(block, call_.far, call_.additional, far_offsets_, batch, kv_head);
       const bool any_hidden = this->find_hidden(block, batch);
@@ -68,16 +67,14 @@ class GemmPairs : GemmTiles<T> {
       kernels_.transpose_back(scores_.data(), block.count, rows_.data(), step_);
       if (call_.bias && !block.is_additional) add_bias(block, head);
       for (int64_t i = 0; any_hidden && i < block.count; ++i)
-        for (int64_t q = 0; hidden_[static_cast<size_t>(i)] != 0 && q < queries_; ++q) rows_[at(q, i)] = hidden;
+        for (int64_t q = 0; hidden_[static_cast<size_t>(i)] != 0 && q < queries_; ++q) rows_[this->at(q, i)] = hidden;
       for (int64_t r = block.first_run; r < block.end_run; ++r) {
         const SlotRun& run = runs_[static_cast<size_t>(r)];
-        copy_run<T>(&rows_[at(run.query, run.key)], this->row(run.query) + run.slot * size, run.count);
+        copy_run<T>(&rows_[this->at(run.query, run.key)], this->row(run.query) + run.slot * size, run.count);
       }
     }
     this->write_rows();
   }
-
-  size_t at(int64_t query, int64_t key) const { return static_cast<size_t>(query * step_ + key); }
 
   // The entries of the tile's pairs, in the order of slots; a pair's place follows from its query's first slot that is
   // seen on each axis, so entries are looked up by slot.
@@ -103,7 +100,7 @@ class GemmPairs : GemmTiles<T> {
     for (int64_t r = block.first_run; r < block.end_run; ++r) {
       const SlotRun& run = runs_[static_cast<size_t>(r)];
       const int64_t* entry = entries_.data() + run.query * problem_.volume() + run.slot;
-      T* row = &rows_[at(run.query, run.key)];
+      T* row = &rows_[this->at(run.query, run.key)];
       for (int64_t i = 0; i < run.count; ++i) row[i] += table[entry[i]];
     }
   }

@@ -19,6 +19,8 @@ class GemmScatter : GemmTiles<T> {
   GemmScatter(const UnfusedProblem& problem, const Plan& plan, const ScatterCall& call, const TensorView& sums, Isa isa)
       : GemmTiles<T>(problem, plan, call.weights, call.near.sizes[call.near.rank - 1], isa), call_(call), sums_(sums) {
     targets_.resize(keys_.size());
+    from_.resize(keys_.size());
+    to_.resize(keys_.size());
     query_rows_.resize(static_cast<size_t>(kernels_.tile_queries));
     for (size_t q = 0; q < query_rows_.size(); ++q)
       query_rows_[q] = near_rows_.data() + static_cast<int64_t>(q) * stride_;
@@ -28,11 +30,12 @@ class GemmScatter : GemmTiles<T> {
     const Shape& shape = problem_.shape;
     const int64_t group = shape.heads / shape.heads_kv;
     for (int64_t index = first_tile; index < end_tile; ++index) {
-      this->prepare(index);
+      const bool is_new = this->prepare(index);
       this->locate_keys(sums_, far_offsets_);
       if (problem_.key_mask) this->locate_keys(problem_.key_mask, mask_offsets_);
       tile_offsets_.resize(near_offsets_.size());
       this->locate_queries(call_.near, tile_offsets_);
+      if (is_new) find_seers();
       for (int64_t kv = first_head; kv < end_head; ++kv)
         for (int64_t member = 0; member < group; ++member) {
           const int64_t kv_head = kv % shape.heads_kv;
@@ -44,8 +47,25 @@ class GemmScatter : GemmTiles<T> {
  private:
   using GemmTiles<T>::problem_, GemmTiles<T>::kernels_, GemmTiles<T>::channels_, GemmTiles<T>::stride_,
       GemmTiles<T>::queries_, GemmTiles<T>::blocks_, GemmTiles<T>::runs_, GemmTiles<T>::hidden_,
-      GemmTiles<T>::near_rows_, GemmTiles<T>::scores_, GemmTiles<T>::keys_, GemmTiles<T>::far_offsets_,
+      GemmTiles<T>::near_rows_, GemmTiles<T>::weight_rows_, GemmTiles<T>::keys_, GemmTiles<T>::far_offsets_,
       GemmTiles<T>::mask_offsets_, GemmTiles<T>::near_offsets_, GemmTiles<T>::tile_offsets_;
+
+  // Of each key of the tile's blocks, from which of its queries to which it is seen.
+  void find_seers() {
+    from_.assign(far_offsets_.size(), static_cast<uint8_t>(queries_));
+    to_.assign(far_offsets_.size(), 0);
+    for (const GemmBlock& block : blocks_) {
+      if (block.is_additional) continue;
+      for (int64_t r = block.first_run; r < block.end_run; ++r) {
+        const SlotRun& run = runs_[static_cast<size_t>(r)];
+        for (int64_t i = block.first_key + run.key; i < block.first_key + run.key + run.count; ++i) {
+          const auto key = static_cast<size_t>(i), query = static_cast<size_t>(run.query);
+          from_[key] = std::min(from_[key], static_cast<uint8_t>(query));
+          to_[key] = static_cast<uint8_t>(query + 1);
+        }
+      }
+    }
+  }
 
   void run_tile(int64_t batch, int64_t kv_head, int64_t head) {
     this->load_near(call_.near, tile_offsets_, batch, head, static_cast<T>(call_.factor), false);
@@ -63,8 +83,17 @@ class GemmScatter : GemmTiles<T> {
         add_pairs(block, any_hidden);
         continue;
       }
-      this->gather_weights(block, any_hidden);
-      kernels_.tile_gather(scores_.data(), near_rows_.data(), stride_, targets_.data(), block.count, channels_);
+      this->find_weights(block, any_hidden);
+      SpreadRows<T> step;
+      step.count = block.count;
+      step.weights = weight_rows_.data();
+      step.from = from_.data() + block.first_key;
+      step.to = to_.data() + block.first_key;
+      step.sources = near_rows_.data();
+      step.stride = stride_;
+      step.rows = targets_.data();
+      step.columns = channels_;
+      kernels_.spread_rows(step);
     }
   }
 
@@ -92,6 +121,7 @@ class GemmScatter : GemmTiles<T> {
   const TensorView& sums_;
   std::vector<std::byte*> targets_;
   std::vector<const T*> query_rows_;
+  std::vector<uint8_t> from_, to_;  // of all keys
 };
 
 template <class T>

@@ -46,12 +46,26 @@ inline void copy_run(const void* from, void* to, int64_t count) {
   }
 }
 
+// `count` times the same. Any alignment.
+template <class T>
+inline void fill_run(T value, std::byte* target, int64_t count) {
+  constexpr int64_t kPiece = 8;
+  T piece[kPiece];
+  std::fill_n(piece, kPiece, value);
+  int64_t i = 0;
+  for (; i + kPiece <= count; i += kPiece)
+    std::memcpy(target + i * static_cast<int64_t>(sizeof(T)), piece, sizeof piece);
+  for (; i < count; ++i) std::memcpy(target + i * static_cast<int64_t>(sizeof(T)), &value, sizeof value);
+}
+
 // Rows of the tile against some keys.
 struct GemmBlock {
   int64_t count = 0;  // of keys
   int64_t first_run = 0, end_run = 0;
   int64_t first_key = 0;  // into the tile's lists of keys; of an additional block, the first one's number
-  bool is_additional = false, is_full = false;  // full: each of the tile's queries sees all keys
+  bool is_additional = false;
+  bool is_full = false;   // each of the tile's queries sees all keys
+  bool is_whole = false;  // and has them in adjacent slots
 };
 
 template <class T>
@@ -74,7 +88,6 @@ class GemmTiles {
     near_.resize(lanes * stride);
     scores_.resize(lanes * step);
     rows_.resize(lanes * step);
-    packed_.resize(step * stride);
     zeros_.resize(stride);
     if (!is_direct_) buffer_.resize(lanes * static_cast<size_t>(row_stride_));
     keys_.resize(step);
@@ -82,35 +95,57 @@ class GemmTiles {
     near_offsets_.resize(lanes);
     hidden_.resize(step);
     whole_.resize(lanes);
+    weight_rows_.resize(lanes);
   }
 
  protected:
-  // Finds the tile's blocks and runs.
-  void prepare(int64_t index) {
+  // Finds the tile's blocks and runs. False if they are those of the tile before: most tiles are alike.
+  bool prepare(int64_t index) {
     tile_ = plan_.tile(index);
     plan_.expand(tile_, steps_);
+    row_placed_ = false;
+    int64_t queries = 1;
+    for (int a = 0; a < plan_.rank(); ++a) queries *= tile_.size(a);
+    bool is_new = queries != queries_ || found_.size() != steps_.size();
+    queries_ = queries;
+    found_.resize(steps_.size());
+    for (size_t s = 0; s < steps_.size(); ++s) {
+      slot_runs_.find(tile_, steps_[s], finding_);
+      if (finding_ == found_[s]) continue;
+      std::swap(finding_, found_[s]);
+      is_new = true;
+    }
+    for (int64_t q = 0; q < queries_; ++q) whole_[static_cast<size_t>(q)] = slot_runs_.is_whole(tile_, q) ? 1 : 0;
+    if (is_new) find_blocks();
+    return is_new;
+  }
+
+  void find_blocks() {
     blocks_.clear();
     runs_.clear();
-    queries_ = 1;
-    for (int a = 0; a < plan_.rank(); ++a) queries_ *= tile_.size(a);
+    staged_block_ = nullptr;
     int64_t keys = 0;
-    for (const Step& step : steps_) {
-      GemmBlock block{.count = 1, .first_run = runs(), .first_key = keys, .is_full = step.full};
-      for (int a = 0; a < plan_.rank(); ++a) block.count *= step.pieces[a].size;
-      slot_runs_.add(tile_, step, runs_);
+    for (size_t s = 0; s < steps_.size(); ++s) {
+      GemmBlock block{.count = 1, .first_run = runs(), .first_key = keys, .is_full = steps_[s].full};
+      for (int a = 0; a < plan_.rank(); ++a) block.count *= steps_[s].pieces[a].size;
+      slot_runs_.add(found_[s], runs_);
       block.end_run = runs();
+      block.is_whole = block.is_full && block.end_run - block.first_run == queries_;
       blocks_.push_back(block);
       keys += block.count;
     }
     for (int64_t m = 0; m < problem_.shape.additional; m += kGemmStep) {
       const int64_t count = std::min(kGemmStep, problem_.shape.additional - m);
-      GemmBlock block{.count = count, .first_run = runs(), .first_key = m, .is_additional = true, .is_full = true};
+      GemmBlock block{.count = count,
+                      .first_run = runs(),
+                      .first_key = m,
+                      .is_additional = true,
+                      .is_full = true,
+                      .is_whole = true};
       for (int64_t q = 0; q < queries_; ++q) runs_.push_back({q, 0, problem_.volume() + m, count});
       block.end_run = runs();
       blocks_.push_back(block);
     }
-    for (int64_t q = 0; q < queries_; ++q) whole_[static_cast<size_t>(q)] = slot_runs_.is_whole(tile_, q) ? 1 : 0;
-    row_placed_ = false;
   }
 
   // Elements from (batch 0, head 0) to the keys of all blocks but the additional ones.
@@ -149,9 +184,10 @@ class GemmTiles {
     if (transposed) kernels_.transpose_tile(near_rows_.data(), stride_, stride_, near_.data());
   }
 
-  // keys_ at the rows of a block: in the caller's memory, or converted. `offsets`: locate_keys of far.
+  // keys_ at the rows of a block: in the caller's memory, or converted, or, if they have to be whole vectors, padded.
+  // `offsets`: locate_keys of far.
   void point_at_keys(const GemmBlock& block, const TensorView& far, const TensorView& additional,
-                     const std::vector<int64_t>& offsets, int64_t batch, int64_t kv_head) {
+                     const std::vector<int64_t>& offsets, int64_t batch, int64_t kv_head, bool whole_vectors = false) {
     const TensorView& tensor = block.is_additional ? additional : far;
     const std::byte* data = nullptr;
     const int64_t* at = offsets.data() + block.first_key;
@@ -163,10 +199,11 @@ class GemmTiles {
     } else {
       data = base_of(far, batch, kv_head);
     }
-    if (in_place(tensor)) {
+    if (in_place(tensor) && !(whole_vectors && channels_ != stride_)) {
       for (int64_t i = 0; i < block.count; ++i)
         keys_[static_cast<size_t>(i)] = reinterpret_cast<const T*>(data + at[i] * size_of(tensor.dtype));
     } else {
+      packed_.resize(static_cast<size_t>(step_ * stride_));
       kernels_.load_rows(data, tensor.dtype, at, block.count, channels_, T{1}, packed_.data(), stride_);
       for (int64_t i = 0; i < block.count; ++i) keys_[static_cast<size_t>(i)] = packed_.data() + i * stride_;
     }
@@ -210,22 +247,30 @@ class GemmTiles {
                           near_offsets_.data());
   }
 
-  // scores_ [keys][queries]: a block's weights, 0 where a query does not see the key.
-  void gather_weights(const GemmBlock& block, bool any_hidden) {
-    const int64_t columns = round_up(block.count, kernels_.lanes);
-    // A full block leaves out nothing but the rows of queries that are not there.
-    for (int64_t q = block.is_full ? queries_ : 0; q < kernels_.tile_queries; ++q)
-      std::fill_n(rows_.data() + q * step_, columns, T{0});
+  // weight_rows_: of each query its weights of a block's keys, 0 where it does not see the key; in the caller's memory
+  // if they lie there like that. Those of queries that are not there are not set.
+  void find_weights(const GemmBlock& block, bool any_hidden) {
+    constexpr int64_t size = sizeof(T);
+    if (block.is_whole && !any_hidden && (!is_direct_ || in_place(weights_))) {
+      for (int64_t r = block.first_run; r < block.end_run; ++r) {
+        const SlotRun& run = runs_[static_cast<size_t>(r)];
+        weight_rows_[static_cast<size_t>(run.query)] = reinterpret_cast<const T*>(row(run.query) + run.slot * size);
+      }
+      return;
+    }
+    // The same places are written for all heads: what lies between them stays 0 until another block's are.
+    if (staged_block_ != &block && !block.is_full)
+      for (int64_t q = 0; q < queries_; ++q) std::fill_n(rows_.data() + q * step_, block.count, T{0});
+    staged_block_ = &block;
     for (int64_t r = block.first_run; r < block.end_run; ++r) {
       const SlotRun& run = runs_[static_cast<size_t>(r)];
-      constexpr int64_t size = sizeof(T);
       copy_run<T>(row(run.query) + run.slot * size, rows_.data() + run.query * step_ + run.key, run.count);
     }
-    kernels_.transpose_tile(rows_.data(), step_, columns, scores_.data());
     for (int64_t i = 0; any_hidden && i < block.count; ++i)
-      if (hidden_[static_cast<size_t>(i)] != 0)
-        std::fill_n(scores_.data() + i * kernels_.tile_queries, kernels_.tile_queries, T{0});
+      for (int64_t q = 0; hidden_[static_cast<size_t>(i)] != 0 && q < queries_; ++q) rows_[at(q, i)] = T{0};
+    for (int64_t q = 0; q < queries_; ++q) weight_rows_[static_cast<size_t>(q)] = rows_.data() + q * step_;
   }
+  size_t at(int64_t query, int64_t key) const { return static_cast<size_t>(query * step_ + key); }
 
   int64_t runs() const { return static_cast<int64_t>(runs_.size()); }
 
@@ -239,11 +284,14 @@ class GemmTiles {
   Tile tile_;
   StepList steps_;
   int64_t queries_ = 0;
+  std::vector<StepSlots> found_;  // of each step
+  StepSlots finding_;
   std::vector<GemmBlock> blocks_;
   std::vector<SlotRun> runs_;
   std::vector<uint8_t> whole_, hidden_;  // of queries; of a block's keys
   std::vector<T> near_rows_, near_, scores_, rows_, packed_, zeros_, buffer_;
-  std::vector<const T*> keys_;
+  std::vector<const T*> keys_, weight_rows_;
+  const GemmBlock* staged_block_ = nullptr;  // whose weights are in rows_
   std::vector<int64_t> far_offsets_, mask_offsets_, offsets_, near_offsets_, tile_offsets_;
   std::byte* row_data_ = nullptr;
   bool row_placed_ = false;

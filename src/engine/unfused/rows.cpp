@@ -10,31 +10,57 @@
 namespace nearfield::core {
 namespace {
 
-constexpr int64_t kRowsOfTask = 64;
-
-// Runs body(batch, head, token) for all rows; those of a task are neighbours.
-template <class Body>
-void for_each_row(const UnfusedProblem& problem, Body body) {
-  const Shape& shape = problem.shape;
-  const int64_t tokens = shape.tokens(), rows = shape.batch * tokens;
-  parallel_for(problem.threading, ceil_div(rows, kRowsOfTask), [&](int64_t task) {
-    for (int64_t row = task * kRowsOfTask; row < std::min(rows, (task + 1) * kRowsOfTask); ++row)
-      for (int64_t head = 0; head < shape.heads; ++head) body(row / tokens, head, row % tokens);
-  });
-}
+constexpr int64_t kRowsOfTask = 64;  // for each head
+constexpr int64_t kRowsOfRun = 128;  // of all heads together
 
 int64_t row_of(const UnfusedProblem& problem, const TensorView& tensor, int64_t batch, int64_t head, int64_t token) {
   return batch * tensor.strides[0] + head * tensor.strides[problem.shape.rank + 1] +
          element_of_token(problem, tensor, token);
 }
 
+// Calls body(first, end) for runs of rows, numbered head by head of each token of each image.
+template <class Body>
+void for_each_run(const UnfusedProblem& problem, Body body) {
+  const Shape& shape = problem.shape;
+  const int64_t rows = shape.batch * shape.tokens() * shape.heads;
+  parallel_for(problem.threading, ceil_div(rows, kRowsOfRun),
+               [&](int64_t run) { body(run * kRowsOfRun, std::min(rows, (run + 1) * kRowsOfRun)); });
+}
+
+// Elements to the rows [first, end) of a tensor (batch, *grid, heads, ...).
+void locate_rows(const UnfusedProblem& problem, const TensorView& tensor, int64_t first, int64_t end,
+                 int64_t* elements) {
+  const Shape& shape = problem.shape;
+  const int64_t tokens = shape.tokens(), of_head = tensor.strides[shape.rank + 1];
+  int64_t head = first % shape.heads, token = first / shape.heads % tokens, batch = first / shape.heads / tokens;
+  int64_t at = row_of(problem, tensor, batch, 0, token);
+  for (int64_t row = first; row < end; ++row) {
+    *elements++ = at + head * of_head;
+    if (++head < shape.heads) continue;
+    head = 0;
+    if (++token == tokens) token = 0, ++batch;
+    if (row + 1 < end) at = row_of(problem, tensor, batch, 0, token);
+  }
+}
+
+template <class T>
+void point_at_rows(const UnfusedProblem& problem, const TensorView& tensor, int64_t first, int64_t end, T** rows) {
+  int64_t elements[kRowsOfRun];
+  locate_rows(problem, tensor, first, end, elements);
+  for (int64_t i = 0; i < end - first; ++i) rows[i] = reinterpret_cast<T*>(tensor.at(elements[i]));
+}
+
 template <class T>
 void softmax_rows_of(const UnfusedProblem& problem, const TensorView& weights, const TensorView& logsumexp, Isa isa) {
   const KernelTable<T>& kernels = kernels_of<T>(isa);
-  for_each_row(problem, [&](int64_t batch, int64_t head, int64_t token) {
-    T* row = reinterpret_cast<T*>(weights.at(row_of(problem, weights, batch, head, token)));
-    const T found = kernels.softmax_row(row, problem.columns());
-    if (logsumexp) std::memcpy(logsumexp.at(row_of(problem, logsumexp, batch, head, token)), &found, sizeof found);
+  for_each_run(problem, [&](int64_t first, int64_t end) {
+    T *rows[kRowsOfRun], found[kRowsOfRun];
+    point_at_rows(problem, weights, first, end, rows);
+    kernels.softmax_rows(rows, end - first, problem.columns(), found);
+    if (!logsumexp) return;
+    int64_t elements[kRowsOfRun];
+    locate_rows(problem, logsumexp, first, end, elements);
+    for (int64_t i = 0; i < end - first; ++i) std::memcpy(logsumexp.at(elements[i]), found + i, sizeof(T));
   });
 }
 
@@ -42,12 +68,16 @@ template <class T>
 void softmax_gradient_rows_of(const UnfusedProblem& problem, const TensorView& p, const TensorView& weights,
                               const TensorView& dlogsumexp, Isa isa) {
   const KernelTable<T>& kernels = kernels_of<T>(isa);
-  for_each_row(problem, [&](int64_t batch, int64_t head, int64_t token) {
-    T more = 0;
-    if (dlogsumexp) std::memcpy(&more, dlogsumexp.at(row_of(problem, dlogsumexp, batch, head, token)), sizeof more);
-    kernels.softmax_gradient_row(reinterpret_cast<const T*>(p.at(row_of(problem, p, batch, head, token))),
-                                 reinterpret_cast<T*>(weights.at(row_of(problem, weights, batch, head, token))),
-                                 problem.columns(), more);
+  for_each_run(problem, [&](int64_t first, int64_t end) {
+    T *of_p[kRowsOfRun], *rows[kRowsOfRun], more[kRowsOfRun] = {};
+    point_at_rows(problem, p, first, end, of_p);
+    point_at_rows(problem, weights, first, end, rows);
+    if (dlogsumexp) {
+      int64_t elements[kRowsOfRun];
+      locate_rows(problem, dlogsumexp, first, end, elements);
+      for (int64_t i = 0; i < end - first; ++i) std::memcpy(more + i, dlogsumexp.at(elements[i]), sizeof(T));
+    }
+    kernels.softmax_gradient_rows(of_p, rows, end - first, problem.columns(), more);
   });
 }
 

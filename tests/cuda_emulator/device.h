@@ -23,8 +23,8 @@ inline int thread_index() { return Emulator::current().thread(); }
 inline long long block_index() { return Emulator::current().block(); }
 inline long long block_count() { return Emulator::current().blocks(); }
 
-inline void synchronize() { Emulator::current().wait_for_block(true); }
-inline bool synchronize_and(bool x) { return Emulator::current().wait_for_block(x); }
+inline void synchronize() { Emulator::current().wait_for_block(true, false); }
+inline bool synchronize_and(bool x) { return Emulator::current().wait_for_block(x, true); }
 
 // Operations: 0 a vote, else a shuffle by this mask.
 inline bool all_of_warp(bool x) {

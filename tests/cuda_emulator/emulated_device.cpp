@@ -47,6 +47,11 @@ int release(int, void* memory) {
   return 0;
 }
 
+int download(int, const void* memory, size_t size, void* content) {
+  std::memcpy(content, memory, size);
+  return 0;
+}
+
 int earlier_error(int) { return device_of_thread->pending_error; }
 
 int launch(int, void*, const cuda::Launch* launch, const void* arguments) {
@@ -71,8 +76,9 @@ EmulatedDevice::~EmulatedDevice() {
 }
 
 const cuda::Table& EmulatedDevice::table() {
-  static const cuda::Table table = {cuda::kTableVersion, device_count, device_facts, memory_of, upload, release,
-                                    earlier_error,       launch,       describe};
+  static const cuda::Table table = {cuda::kTableVersion, 0,      device_count, device_facts,
+                                    memory_of,           upload, release,      download,
+                                    earlier_error,       launch, describe};
   return table;
 }
 

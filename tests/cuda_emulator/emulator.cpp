@@ -79,7 +79,7 @@ void Emulator::run_block(const std::function<void()>& body) {
   for (Warp& warp : warps_) warp = {};
   for (Thread& thread : threads_) {
     thread.state = State::ready;
-    thread.barriers = thread.exchanges = 0;
+    thread.barriers = thread.epoch = thread.exchanges = 0;
     thread.accesses.clear();
     thread.fiber.start(enter, this);
   }
@@ -124,10 +124,10 @@ void Emulator::release(State from, int first, int count) {
     if (threads_[static_cast<size_t>(t)].state == from) threads_[static_cast<size_t>(t)].state = State::ready;
 }
 
-bool Emulator::wait_for_block(bool x) {
+bool Emulator::wait_for_block(bool x, bool is_vote) {
   Thread& thread = threads_[static_cast<size_t>(running_)];
-  if (thread.barriers++ == fault.skipped_barrier) return x;
-  const size_t turn = static_cast<size_t>(thread.barriers % 2);
+  if (!is_vote && thread.barriers++ == fault.skipped_barrier) return x;
+  const size_t turn = static_cast<size_t>(++thread.epoch % 2);
   all_[turn] = all_[turn] && x;
   if (++at_block_ == static_cast<int>(threads_.size())) {
     at_block_ = 0;
@@ -186,7 +186,7 @@ void Emulator::check_shared(const void* array, int64_t index, int64_t count, siz
 }
 
 void Emulator::note(size_t offset, size_t bytes, bool writes) {
-  const int64_t epoch = threads_[static_cast<size_t>(running_)].barriers;
+  const int64_t epoch = threads_[static_cast<size_t>(running_)].epoch;
   for (size_t word = offset / 4; word <= (offset + bytes - 1) / 4; ++word) {
     Touch& touch = touches_[word];
     const bool after_write = touch.write_epoch == epoch && touch.writer != running_;

@@ -24,8 +24,8 @@
 
 namespace nearfield::emulator {
 
-// What is planted in a kernel: the block's barrier of this number (from 0, in the order in which a thread meets them)
-// is passed without waiting.
+// What is planted in a kernel: the block's barrier of this number (from 0, in the order in which a thread meets them,
+// votes not counted) is passed without waiting.
 struct Fault {
   int64_t skipped_barrier = -1;
 };
@@ -73,8 +73,8 @@ class Emulator {
   int64_t block() const { return block_; }
   int64_t blocks() const { return blocks_; }
   std::byte* shared() { return shared_; }
-  // At the barrier of the block; returns whether x held for all.
-  bool wait_for_block(bool x);
+  // At the barrier of the block; returns whether x held for all. is_vote: that is what it is for.
+  bool wait_for_block(bool x, bool is_vote);
   // At the warp's next exchange of values; returns the slots of all 32 lanes.
   const uint64_t* exchange(uint64_t value, int operation);
   void check_global(const void* address, size_t size, bool writes);
@@ -89,7 +89,7 @@ class Emulator {
   struct Thread {
     Fiber fiber;
     State state = State::done;
-    int64_t barriers = 0, exchanges = 0;
+    int64_t barriers = 0, epoch = 0, exchanges = 0;       // epoch: barriers that were not left out
     int operation = 0;                                    // of the exchange
     std::vector<std::pair<uint32_t, uint32_t>> accesses;  // offset and bytes, since it last met its warp
   };

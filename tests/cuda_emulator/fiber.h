@@ -24,6 +24,7 @@ class Fiber {
 
  private:
   struct State;
+  static void enter();  // of fiber_x86_64.cpp
   std::unique_ptr<State> state_;
 };
 

@@ -31,7 +31,8 @@ struct Launch {
 };
 
 struct Table {
-  int version;
+  int version;          // kTableVersion
+  int runtime_version;  // of CUDA, 1000*major + 10*minor: the driver must be as new
   int (*device_count)(int* count);
   int (*device_facts)(int device, DeviceFacts* facts);
   // Which memory a pointer is of, and of which device.
@@ -39,6 +40,8 @@ struct Table {
   // New memory of the device with this content, there when the function returns.
   int (*upload)(int device, const void* content, size_t size, void** memory);
   int (*release)(int device, void* memory);
+  // Waits for the device, then copies; for tests.
+  int (*download)(int device, const void* memory, size_t size, void* content);
   // An error that an earlier call has left behind, 0 if there is none.
   int (*earlier_error)(int device);
   // Queues a kernel. arguments: those of the kind (simt/arguments.h).

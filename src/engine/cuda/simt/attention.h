@@ -18,8 +18,11 @@ class AttentionBlock {
   static constexpr bool kNeedsGradient = kUse != Use::forward && kUse != Use::dvalue;
   static constexpr bool kSumsRows = kUse == Use::delta || kUse == Use::dweights;
 
-  __device__ AttentionBlock(const Arguments& arguments, Memory<S>& memory, Int block)
-      : arguments_(arguments), memory_(memory), block_(place_of<kUse, S::kNear>(arguments, block)) {}
+  __device__ AttentionBlock(const Arguments& arguments, Memory<S>& memory, Int block, bool is_first)
+      : arguments_(arguments),
+        memory_(memory),
+        block_(place_of<kUse, S::kNear>(arguments, block)),
+        is_first_(is_first) {}
 
   __device__ void run() {
     enter_tile();
@@ -41,13 +44,13 @@ class AttentionBlock {
  private:
   enum class Loaded { none, a, b };  // which near rows memory_.near has, all channels of them
 
-  __device__ int row(int i) const { return device::thread_index() / kColumns * kRows + i; }
+  __device__ int row(int i) const { return device::thread_index() / kColumns + kRowGroups * i; }
   __device__ int column() const { return device::thread_index() % kColumns; }
 
   __device__ void enter_tile() {
     const int r = device::thread_index();
     if (arguments_.near_additional == 0) hull_ = hull_of(arguments_.plan, block_.tile);
-    device::synchronize();  // the block before this one is done with the memory
+    if (!is_first_) device::synchronize();  // the tile before this one is done with the memory
     bool seen = true;
     if (r < S::kNear) {
       write_near_row<S, kUse>(arguments_, block_, hull_, r, memory_);
@@ -73,7 +76,8 @@ class AttentionBlock {
       walk_ = {Walk::kPlan, 0, 0, hull_.first[0] - 1, hull_.end[0]};
     } else {
       Int count = 1;
-      for (int a = 0; a < arguments_.plan.rank; ++a) count *= hull_.end[a] - hull_.first[a];
+#pragma unroll
+      for (int a = 0; a < 3; ++a) count *= hull_.end[a] - hull_.first[a];  // 1 beyond the rank
       walk_ = {Walk::kPlan, 0, count, 0, 0};
     }
   }
@@ -99,7 +103,9 @@ class AttentionBlock {
   }
 
   __device__ void write_step() {
-    device::synchronize();  // the step before this one is done with the rows
+    // The step before this one is done with the rows: where it loaded far rows to sum them, a barrier has said so.
+    if (kSumsRows && has_stepped_) device::synchronize();
+    has_stepped_ = true;
     if (enters_line_) {
       write_arcs(arguments_, half_width_, memory_);
       const Interval low = arc_of(arguments_.plan.arcs, half_width_, hull_.begin[1]);
@@ -140,6 +146,7 @@ class AttentionBlock {
 #pragma unroll
         for (int j = 0; j < kFarColumns; ++j)
           memory_.weights.set(row(i) * S::kWeightStride + column() + kColumns * j, scores[i][j]);
+      device::synchronize();  // the products are done with the far rows
       load_rows<A, kFar, S::kFarStride, S::kOut>(additional ? arguments_.additional_c : arguments_.far_c, block_.batch,
                                                  far_head_, memory_.far_at, block_.channel_chunk * S::kOut,
                                                  arguments_.channels_out, memory_.far);
@@ -158,7 +165,7 @@ class AttentionBlock {
                            A (&scores)[kRows][kFarColumns]) {
     for (int first = 0; first < channels; first += kChunk) {
       const int left = channels - first < kChunk ? channels - first : kChunk;
-      if (first > 0 || kNeedsGradient) device::synchronize();  // the product before this one is done with both
+      if (first > 0 || which == Loaded::b) device::synchronize();  // the product before this one is done with both
       if (which != loaded_ || near_head_ != loaded_head_ || channels > kChunk)
         load_rows<A, S::kNear, S::kNearStride, kChunk>(near, block_.batch, near_head_, memory_.near_at, first, channels,
                                                        memory_.near);
@@ -169,7 +176,6 @@ class AttentionBlock {
       device::synchronize();
       add_products<S>(memory_, (left + S::kPack - 1) / S::kPack * S::kPack, scores);
     }
-    if (!kSumsRows) device::synchronize();  // far rows are loaded anew
   }
 
   // ---- from products to weights -----------------------------------------------------------------------------------
@@ -340,13 +346,14 @@ class AttentionBlock {
   const Arguments& arguments_;
   Memory<S>& memory_;
   const BlockPlace block_;
+  const bool is_first_;  // tile of this thread block
   Hull hull_ = {};
   Walk walk_ = {};
   Int near_head_ = 0, far_head_ = 0;
   Loaded loaded_ = Loaded::none;
   Int loaded_head_ = -1;
   int half_width_ = 0;
-  bool enters_line_ = false, all_near_ = false;
+  bool enters_line_ = false, all_near_ = false, has_stepped_ = false;
   A maximum_[kRows], total_[kRows], sums_[kRows][S::kChannelsPerThread];
 };
 
@@ -354,7 +361,7 @@ template <class S, Use kUse>
 __device__ inline void attend(const Arguments& arguments) {
   Memory<S>& memory = device::shared<Memory<S>>();
   for (Int block = device::block_index(); block < arguments.blocks; block += device::block_count())
-    AttentionBlock<S, kUse>(arguments, memory, block).run();
+    AttentionBlock<S, kUse>(arguments, memory, block, block == device::block_index()).run();
 }
 
 }  // namespace nearfield::simt

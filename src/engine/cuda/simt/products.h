@@ -22,7 +22,7 @@ __device__ inline void load_rows(const Tensor& tensor, Int batch, Int head, cons
   }
 }
 
-// scores[i][j] += near row (group * kRowsPerThread + i) . far row (column + 16 j), over `width` channels.
+// scores[i][j] += near row (group + 8 i) . far row (column + 16 j), over `width` channels.
 template <class S>
 __device__ inline void add_products(const Memory<S>& memory, int width,
                                     typename S::A (&scores)[S::kRowsPerThread][kFar / kColumns]) {
@@ -34,7 +34,7 @@ __device__ inline void add_products(const Memory<S>& memory, int width,
     for (int j = 0; j < kFar / kColumns; ++j) far[j] = memory.far.pack((column + kColumns * j) * S::kFarStride + c);
 #pragma unroll
     for (int i = 0; i < S::kRowsPerThread; ++i) {
-      const device::Pack<A> near = memory.near.pack((group * S::kRowsPerThread + i) * S::kNearStride + c);
+      const device::Pack<A> near = memory.near.pack((group + kRowGroups * i) * S::kNearStride + c);
 #pragma unroll
       for (int j = 0; j < kFar / kColumns; ++j)
 #pragma unroll
@@ -56,7 +56,7 @@ __device__ inline void add_weighted(const Memory<S>& memory,
     device::Pack<A> weights[S::kRowsPerThread];
 #pragma unroll
     for (int i = 0; i < S::kRowsPerThread; ++i)
-      weights[i] = memory.weights.pack((group * S::kRowsPerThread + i) * S::kWeightStride + k);
+      weights[i] = memory.weights.pack((group + kRowGroups * i) * S::kWeightStride + k);
 #pragma unroll
     for (int e = 0; e < kPack; ++e)
 #pragma unroll

@@ -24,7 +24,8 @@ struct Shape {
   // A pack more than the channels, so that equal channels of adjacent rows lie in different banks.
   static constexpr int kNearStride = kChunk + kPack;
   static constexpr int kFarStride = (kOut > kChunk ? kOut : kChunk) + kPack;
-  static constexpr int kWeightStride = kFar + kPack;
+  // Two rows of 16 weights are written at once: the second one's start half way round the banks.
+  static constexpr int kWeightStride = kFar + (kPack == 4 ? kColumns : kPack);
 };
 
 // A block's shared memory.
@@ -55,7 +56,9 @@ __device__ inline int floor_divide(int a, int b) { return a / b - (a % b != 0 &&
 // Grid coordinates of in-class coordinates x, un-reduced on a wrapped axis.
 __device__ inline void place(const Plan& plan, const int (&residue)[3], const int (&x)[3], bool is_far, int (&at)[3]) {
   at[0] = at[1] = at[2] = 0;
-  for (int a = 0; a < plan.rank; ++a) {
+#pragma unroll
+  for (int a = 0; a < 3; ++a) {
+    if (a >= plan.rank) continue;
     const Axis& axis = plan.axes[a];
     int reduced = x[a];
     if (axis.wraps) {
@@ -78,7 +81,8 @@ __device__ inline Interval arc_of(const Arcs& arcs, int half_width, int x) {
   return {start, half_width < 0 ? 0 : (length < arcs.far ? length : arcs.far)};
 }
 
-// The hull of a tile, the same for all threads.
+// The hull of a tile, the same for all threads. Loops over axes are unrolled everywhere: an array that a variable
+// indexes can't be in registers, nor can what lies beside it.
 struct Hull {
   int residue[3], begin[3], size[3];  // near
   int first[3], end[3];               // far
@@ -87,7 +91,9 @@ struct Hull {
 
 __device__ inline Hull hull_of(const Plan& plan, Int tile) {
   Hull hull = {{0, 0, 0}, {0, 0, 0}, {1, 1, 1}, {0, 0, 0}, {1, 1, 1}, {0, 0, 0}, {1, 1, 1}};
-  for (int a = plan.rank - 1; a >= 0; --a) {
+#pragma unroll
+  for (int a = 2; a >= 0; --a) {
+    if (a >= plan.rank) continue;
     const AxisTile* const at = plan.axes[a].tiles + tile % plan.axes[a].tile_count;
     tile /= plan.axes[a].tile_count;
     hull.residue[a] = device::load(&at->residue);

@@ -45,6 +45,7 @@ __device__ inline BlockPlace place_of(const Arguments& arguments, Int block) {
 __device__ inline int cell_of(const Arguments& arguments, const int (&x)[3], const int (&at)[3]) {
   const bool by_grid = arguments.plan.tokens != nullptr;
   int cell = 0;
+#pragma unroll
   for (int a = 0; a < 3; ++a) cell += (by_grid ? at[a] : x[a]) * arguments.bias_strides[a];
   return cell;
 }
@@ -87,7 +88,9 @@ __device__ inline void write_near_row(const Arguments& arguments, const BlockPla
     exists = r < hull.size[0] * hull.size[1] * hull.size[2];
     const int inner = hull.size[1] * hull.size[2];
     const int in_tile[3] = {r / inner, r / hull.size[2] % hull.size[1], r % hull.size[2]};
-    for (int a = 0; a < plan.rank && exists; ++a) {
+#pragma unroll
+    for (int a = 0; a < 3; ++a) {
+      if (a >= plan.rank || !exists) continue;
       x[a] = hull.begin[a] + in_tile[a];
       const Interval* const seen = plan.axes[a].intervals + x[a] * plan.axes[a].dilation + hull.residue[a];
       begin[a] = device::load(&seen->start);
@@ -106,6 +109,7 @@ __device__ inline void write_near_row(const Arguments& arguments, const BlockPla
     begin[0] = 1;
     end[0] = 0;
   }
+#pragma unroll
   for (int a = 0; a < 3; ++a) {
     memory.near_at.set(3 * r + a, exists ? at[a] : kNowhere);
     memory.near_begin.set(3 * r + a, begin[a]);
@@ -140,7 +144,9 @@ __device__ inline void write_far_row(const Arguments& arguments, Int batch, Int 
   A shift{0}, delta{0};
   if (exists && walk.segment == Walk::kPlan) {
     Int rest = j;
-    for (int a = plan.rank - 1; a >= 0; --a) {
+#pragma unroll
+    for (int a = 2; a >= 0; --a) {
+      if (a >= plan.rank) continue;
       if (plan.arcs.firsts != nullptr) {
         x[a] = a == 0 ? walk.line : static_cast<int>(j);
       } else {
@@ -162,6 +168,7 @@ __device__ inline void write_far_row(const Arguments& arguments, Int batch, Int 
     if (kUse != Use::dvalue) delta = delta_of<A>(arguments, batch, head, plan.far_grid, at);
   }
   exists = exists && shift != -device::infinity(A{});
+#pragma unroll
   for (int a = 0; a < 3; ++a) {
     memory.far_at.set(3 * lane + a, exists ? at[a] : kNowhere);
     memory.far_x.set(3 * lane + a, exists ? x[a] : kNowhere);

@@ -169,7 +169,7 @@ __device__ inline void sum_bias_gradient(const BiasGradientArguments& arguments)
       sum += static_cast<double>(dscore_of<A>(attention, index < queries ? index / tokens : 0, head,
                                               static_cast<int>(block % attention.bias_head), pair));
     }
-    device::synchronize();
+    if (block != device::block_index()) device::synchronize();  // the sums before these have been read
     if (device::thread_index() % kPairLanes == 0) sums.values.set(group, sum);
     device::synchronize();
     if (device::thread_index() == 0) {

@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 export CTEST_PARALLEL_LEVEL := $(JOBS)
 
-.PHONY: help build demo train-demo hilbert-demo sphere-demo test test-python test-long bench docs lint format asan tsan clean
+.PHONY: help build demo train-demo hilbert-demo sphere-demo test test-python test-long bench docs lint format asan tsan aarch64 clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -54,7 +54,7 @@ test-python: build ## build the wheel and test the Python package and the docume
 	@tools/setup.sh python
 	@tools/test_python.sh
 
-test-long: export NEARFIELD_PROPERTY_CASES ?= 200000
+test-long: export NEARFIELD_PROPERTY_CASES ?= 100000
 test-long: ## the same with many more random cases
 	@$(MAKE) --no-print-directory test
 
@@ -88,7 +88,14 @@ tsan: ## property tests and those of the thread pool and the plan cache under Th
 	@cmake --build --preset tsan --target unit_tests property_tests
 	@ctest --preset tsan --tests-regex '^(Property|ThreadPool|PlanCache|CachedPlan)\.'
 
+aarch64: export NEARFIELD_PROPERTY_CASES ?= 100
+aarch64: ## cross-compile for 64-bit Arm, and test its kernels under qemu
+	@tools/setup.sh aarch64
+	@$(call configure,aarch64,)
+	@cmake --build --preset aarch64 --target simd_tests property_tests
+	@ctest --preset aarch64
+
 clean: ## remove everything that was built or drawn; .venv stays
-	rm -rf build build-debug build-asan build-tsan build-logs demo-output
+	rm -rf build build-debug build-asan build-tsan build-aarch64 build-logs demo-output
 
 configure = cmake --preset $(1) $(2) --log-level=NOTICE

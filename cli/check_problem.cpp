@@ -57,7 +57,7 @@ nf_tensor public_tensor(const core::TensorView& view) {
 std::vector<nf_isa> available_isas() {
   std::vector<nf_isa> isas;
   for (int32_t isa = NF_ISA_AUTO + 1; nf_isa_name(isa) != nullptr; ++isa)
-    if (nf_isa_unavailable(isa) == nullptr) isas.push_back(static_cast<nf_isa>(isa));
+    if (isa != NF_ISA_PORTABLE16 && nf_isa_unavailable(isa) == nullptr) isas.push_back(static_cast<nf_isa>(isa));
   return isas;
 }
 

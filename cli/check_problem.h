@@ -16,7 +16,7 @@ struct CheckSetting {
   int32_t threads = 1;
   nf_engine engine = NF_ENGINE_CPU;  // not the reference: checking it against itself proves nothing
 };
-// Every instruction set that this machine has.
+// Every instruction set that this machine has; portable16, a model for tests, is none of them.
 std::vector<nf_isa> available_isas();
 std::string describe(const CheckSetting& setting);  // "--isa avx2 --kernel band --threads 2"
 

@@ -28,7 +28,10 @@ static_assert(static_cast<int>(core::Status::internal_error) == NF_INTERNAL_ERRO
 static_assert(static_cast<int>(core::EngineId::reference) == NF_ENGINE_REFERENCE &&
               static_cast<int>(core::EngineId::cpu) == NF_ENGINE_CPU);
 static_assert(static_cast<int>(core::Isa::portable) == NF_ISA_PORTABLE &&
-              static_cast<int>(core::Isa::avx2) == NF_ISA_AVX2);
+              static_cast<int>(core::Isa::avx2) == NF_ISA_AVX2 &&
+              static_cast<int>(core::Isa::avx512) == NF_ISA_AVX512 &&
+              static_cast<int>(core::Isa::neon) == NF_ISA_NEON &&
+              static_cast<int>(core::Isa::portable16) == NF_ISA_PORTABLE16);
 static_assert(static_cast<int>(core::CpuKernel::band) == NF_KERNEL_BAND &&
               static_cast<int>(core::CpuKernel::tile) == NF_KERNEL_TILE);
 static_assert(static_cast<int>(core::DType::float64) == NF_FLOAT64 &&
@@ -61,14 +64,7 @@ void require_explanation(const nf_explanation* explanation) {
 }
 
 core::Isa checked_isa(int32_t isa) {
-  if (nf_isa_name(isa) == nullptr) {
-    std::string known;
-    for (int32_t i = 0; nf_isa_name(i) != nullptr; ++i) {
-      const char* const before = i == 0 ? "" : nf_isa_name(i + 1) != nullptr ? ", " : " or ";
-      known += core::concat(before, i, " (", nf_isa_name(i), ")");
-    }
-    core::invalid_argument("isa=", isa, ": must be ", known);
-  }
+  if (nf_isa_name(isa) == nullptr) core::invalid_argument("isa=", isa, ": must be ", core::isa_values());
   const auto wanted = static_cast<core::Isa>(isa);
   if (wanted == core::Isa::automatic) return core::select_isa();
   if (const char* why = core::isa_unavailable(wanted)) core::unsupported("isa=", core::isa_name(wanted), ": ", why);

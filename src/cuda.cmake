@@ -1,6 +1,6 @@
 # The GPU's kernels, in a library of their own that libnearfield loads on demand: libnearfield_cuda.so, beside it.
-# NEARFIELD_CUDA: off; on, an error without nvcc; auto, on where nvcc is found, but not in sanitized or cross builds nor inside
-# another project.
+# NEARFIELD_CUDA: off; on, an error without nvcc; auto, on where nvcc is found, but not in sanitized or cross builds nor
+# inside another project.
 set(NEARFIELD_CUDA auto CACHE STRING "Build the kernels for NVIDIA GPUs: auto, on or off")
 set_property(CACHE NEARFIELD_CUDA PROPERTY STRINGS auto on off)
 string(TOLOWER "${NEARFIELD_CUDA}" wanted)
@@ -9,7 +9,8 @@ if(NOT wanted MATCHES "^(auto|on|off)$")
 endif()
 
 set(NEARFIELD_CUDA_BUILT OFF)
-if(wanted STREQUAL "on" OR (wanted STREQUAL "auto" AND PROJECT_IS_TOP_LEVEL AND NOT NEARFIELD_SANITIZE AND NOT CMAKE_CROSSCOMPILING))
+if(wanted STREQUAL "on" OR (wanted STREQUAL "auto" AND PROJECT_IS_TOP_LEVEL AND NOT NEARFIELD_SANITIZE
+                            AND NOT CMAKE_CROSSCOMPILING))
   # Turing, Ampere, Hopper; Ampere's PTX for all that came after them.
   set(CMAKE_CUDA_ARCHITECTURES "75-real;80;90a-real")
   set(CMAKE_CUDA_RUNTIME_LIBRARY Static)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings what a make target needs and this machine lacks: Debian packages through apt-get, Python packages into .venv.
-#   tools/setup.sh build|test|demo|docs|python|lint ...
+#   tools/setup.sh build|test|demo|docs|python|lint|aarch64 ...
 # Says nothing, in well under two seconds, when all is there. May be interrupted at any point and run again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -20,6 +20,9 @@ build       nlohmann-json3-dev
 build       pkgconf           pkg-config --version
 test        libgtest-dev
 test        chromium          chromium --version
+aarch64     libgtest-dev      test -e /usr/src/googletest/CMakeLists.txt
+aarch64     g++-aarch64-linux-gnu aarch64-linux-gnu-g++ --version
+aarch64     qemu-user         qemu-aarch64 --version
 demo,docs,lint,python python3      python3 --version
 demo,docs,lint,python python3-venv python3 -c "import ensurepip"
 python      binutils          readelf --version
@@ -38,11 +41,11 @@ profiles=''
 for profile in "$@"; do
   case $profile in
     build | lint) profiles+=" $profile" ;;
-    test | demo | docs | python) profiles+=" build $profile" ;;
-    *) die "unknown profile '$profile': must be build, test, demo, docs, python or lint" ;;
+    test | demo | docs | python | aarch64) profiles+=" build $profile" ;;
+    *) die "unknown profile '$profile': must be build, test, demo, docs, python, lint or aarch64" ;;
   esac
 done
-[ -n "$profiles" ] || die 'which profile? build, test, demo, docs, python or lint'
+[ -n "$profiles" ] || die 'which profile? build, test, demo, docs, python, lint or aarch64'
 
 needed_by_profile() {
   local wanted

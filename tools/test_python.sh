@@ -37,4 +37,6 @@ alone jax "$(pinned jax)" "$(pinned jaxlib)"
 quiet "$python" -m pip install --disable-pip-version-check --no-deps --force-reinstall "$wheel"
 echo 'python: mypy'
 "$python" -m mypy
-NEARFIELD_WHEEL=$wheel env -u PYTHONPATH -u NEARFIELD_LIBRARY "$python" -m pytest tests/python "$@"
+# A process for each core; their frameworks' idle threads should leave the cores to others.
+NEARFIELD_WHEEL=$wheel OMP_WAIT_POLICY=PASSIVE env -u PYTHONPATH -u NEARFIELD_LIBRARY "$python" -m pytest \
+  --numprocesses "$(nproc)" --dist worksteal tests/python "$@"

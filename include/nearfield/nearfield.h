@@ -110,7 +110,14 @@ typedef enum nf_engine {
   NF_ENGINE_GEMM = 5   /* products of tiles of queries and their haloed keys; see unfused.h */
 } nf_engine;
 
-typedef enum nf_isa { NF_ISA_AUTO = 0, NF_ISA_PORTABLE = 1, NF_ISA_AVX2 = 2 } nf_isa;
+typedef enum nf_isa {
+  NF_ISA_AUTO = 0, /* the fastest that the machine has */
+  NF_ISA_PORTABLE = 1,
+  NF_ISA_AVX2 = 2,      /* with FMA and F16C */
+  NF_ISA_AVX512 = 3,    /* F, BW, DQ and VL */
+  NF_ISA_NEON = 4,      /* 64-bit Arm */
+  NF_ISA_PORTABLE16 = 5 /* slow: the portable vectors at AVX-512's width, in builds with tests only */
+} nf_isa;
 
 /* Which of the CPU engine's two methods to run. NF_KERNEL_AUTO lets the cost model choose. */
 typedef enum nf_kernel {
@@ -129,7 +136,7 @@ typedef struct nf_options {
   int32_t has_scale;            /* 0: scale is 1/sqrt(head_dim) */
   int32_t engine;               /* nf_engine */
   double scale;                 /* used as given, 0 included */
-  int32_t isa;                  /* nf_isa; AUTO obeys the environment variable NEARFIELD_ISA (portable, avx2) */
+  int32_t isa;                  /* nf_isa; AUTO obeys the environment variable NEARFIELD_ISA (avx2, ...) */
   int32_t kernel;               /* nf_kernel */
   int32_t num_threads;          /* 0: NEARFIELD_NUM_THREADS, else the number of cores that the process may use */
   int32_t reserved;             /* 0 */

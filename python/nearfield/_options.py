@@ -10,7 +10,7 @@ from nearfield._library import lib
 from nearfield._values import choice, integer, number
 
 ENGINES = ("auto", "reference", "cpu", "block_sparse", "naive", "gemm")
-ISAS = ("auto", "portable", "avx2")
+ISAS = ("auto", "portable", "avx2", "avx512", "neon", "portable16")
 KERNELS = ("auto", "band", "tile")
 PRECISIONS = ("highest", "high", "medium")
 

@@ -99,8 +99,8 @@ def attend(
         version computes in the highest.
     engine, isa, kernel
         "auto", or which to take: engine "reference" (float64, slow: the oracle), "cpu", or to compare with
-        "block_sparse" (forward only), "naive" and "gemm" (explicit weights); isa "portable" or "avx2"; kernel "band" or
-        "tile". `info` and `explain` list and explain them.
+        "block_sparse" (forward only), "naive" and "gemm" (explicit weights); isa "portable", "avx2", "avx512" or
+        "neon"; kernel "band" or "tile". `info` and `explain` list and explain them.
     num_threads
         0: torch's own number for torch; else NEARFIELD_NUM_THREADS or the number of cores.
 

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "engine/cpu/cpu.h"
 
 namespace nearfield::core {
 
@@ -23,8 +24,7 @@ void take_options(Problem& problem, const nf_options* given) {
   if (o.engine < NF_ENGINE_AUTO || o.engine > NF_ENGINE_GEMM)
     invalid_argument("engine=", o.engine,
                      ": must be 0 (auto), 1 (reference), 2 (cpu), 3 (block_sparse), 4 (naive) or 5 (gemm)");
-  if (o.isa < NF_ISA_AUTO || o.isa > NF_ISA_AVX2)
-    invalid_argument("isa=", o.isa, ": must be 0 (auto), 1 (portable) or 2 (avx2)");
+  if (isa_name(static_cast<Isa>(o.isa)) == nullptr) invalid_argument("isa=", o.isa, ": must be ", isa_values());
   if (o.kernel < NF_KERNEL_AUTO || o.kernel > NF_KERNEL_TILE)
     invalid_argument("kernel=", o.kernel, ": must be 0 (auto), 1 (band) or 2 (tile)");
   if (o.num_threads < 0) invalid_argument("num_threads=", o.num_threads, ": must be at least 0");

@@ -58,6 +58,7 @@ TEST(Arguments, Names) {
   EXPECT_EQ(parse_engine("reference"), NF_ENGINE_REFERENCE);
   EXPECT_EQ(parse_isa("portable"), NF_ISA_PORTABLE);
   EXPECT_EQ(parse_isa("avx2"), NF_ISA_AVX2);
+  EXPECT_EQ(parse_isa("neon"), NF_ISA_NEON);
   EXPECT_EQ(parse_kernel("tile"), NF_KERNEL_TILE);
   EXPECT_EQ(parse_boundary("wrap"), NF_WRAP);
   EXPECT_EQ(usage_error([] { parse_boundary("Wrap"); }), "boundary=Wrap: must be one of clamp, wrap, cut");

@@ -44,7 +44,7 @@ TEST(Property, BlockSparseAgreesWithTheReference) {
   for_cases(0.05, 1.0, [](uint64_t seed) {
     core::RandomProblem random = draw_plain(seed);
     const core::ExpectedForward expected(random.problem());
-    for (nf_isa isa : cli::available_isas()) {
+    for (nf_isa isa : isas_of(seed)) {
       const CheckSetting setting = block_sparse(isa, 1);
       Outcome outcome = run(random, setting);
       if (outcome.failure.empty()) outcome.failure = expected.compare(random.outputs()).failure;
@@ -57,7 +57,7 @@ TEST(Property, BlockSparseAgreesWithTheReference) {
 TEST(Property, BlockSparseGivesTheSameBitsWithAnyThreads) {
   for_cases(0.02, 1.0, [](uint64_t seed) {
     core::RandomProblem random = draw_plain(seed);
-    const nf_isa isa = cli::available_isas()[seed % cli::available_isas().size()];
+    const nf_isa isa = one_isa_of(seed);
     Outcome outcome = run(random, block_sparse(isa, 1));
     const OutputBits alone(random.outputs());
     if (outcome.failure.empty()) outcome = run(random, block_sparse(isa, 3));

@@ -58,9 +58,19 @@ core::RandomProblem draw(uint64_t seed, bool gradients) {
   return core::RandomProblem(seed, options);
 }
 
+std::vector<nf_isa> isas_of(uint64_t seed) {
+  std::vector<nf_isa> isas = cli::available_isas();
+  if (seed % 8 == 1 && nf_isa_unavailable(NF_ISA_PORTABLE16) == nullptr) isas.push_back(NF_ISA_PORTABLE16);
+  return isas;
+}
+
+nf_isa one_isa_of(uint64_t seed) {
+  const std::vector<nf_isa> isas = isas_of(seed);
+  return isas[seed / 8 % isas.size()];
+}
+
 cli::CheckSetting random_setting(core::Random& random, int32_t threads) {
-  static const std::vector<nf_isa> isas = cli::available_isas();
-  const nf_isa isa = isas[static_cast<size_t>(random.below(static_cast<int64_t>(isas.size())))];
+  const nf_isa isa = one_isa_of(random.bits());
   const auto kernel = static_cast<nf_kernel>(random.between(NF_KERNEL_AUTO, NF_KERNEL_TILE));
   return {isa, kernel, threads};
 }

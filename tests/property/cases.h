@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "check/random_problem.h"
 #include "check_problem.h"
@@ -28,7 +29,12 @@ void for_cases(double share, double least_ran, const std::function<Outcome(uint6
 // gradients: with what a backward needs.
 core::RandomProblem draw(uint64_t seed, bool gradients = false);
 
-// One of this machine's instruction sets with one of the kernels.
+// The instruction sets to try a problem on: all that this machine has, and for every eighth problem portable16, which
+// is slow, and twice as wide as those of most machines.
+std::vector<nf_isa> isas_of(uint64_t seed);
+nf_isa one_isa_of(uint64_t seed);
+
+// One of this machine's instruction sets (or, now and then, portable16) with one of the kernels.
 cli::CheckSetting random_setting(core::Random& random, int32_t threads);
 
 }  // namespace nearfield::property

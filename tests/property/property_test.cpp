@@ -38,7 +38,7 @@ TEST(Property, EveryInstructionSetAndKernelAgreesWithTheReference) {
   for_cases(0.3, 1.0, [](uint64_t seed) {
     core::RandomProblem random = draw(seed);
     const core::ExpectedForward expected(random.problem());
-    for (nf_isa isa : cli::available_isas()) {
+    for (nf_isa isa : isas_of(seed)) {
       for (nf_kernel kernel : {NF_KERNEL_AUTO, NF_KERNEL_BAND, NF_KERNEL_TILE}) {
         const CheckSetting setting = {isa, kernel, 1};
         Outcome outcome = run(random, setting);

@@ -27,7 +27,7 @@ Outcome failed(const std::string& description, const CheckSetting& setting, cons
 Outcome check_operators(uint64_t seed, const UnfusedOptions& options) {
   UnfusedCase random(seed, options);
   if (!random.is_usable()) return {};
-  for (const nf_isa isa : cli::available_isas())
+  for (const nf_isa isa : isas_of(seed))
     for (const nf_engine engine : kEngines) {
       const CheckSetting setting = {isa, NF_KERNEL_AUTO, 1, engine};
       const std::string failure = random.check(setting);
@@ -50,7 +50,7 @@ TEST(Property, UnfusedOperatorsGiveTheSameBitsWithAnyThreads) {
     UnfusedCase random(seed, {});
     if (!random.is_usable()) return Outcome{};
     for (const nf_engine engine : kEngines) {
-      CheckSetting setting = {cli::available_isas()[seed % cli::available_isas().size()], NF_KERNEL_AUTO, 1, engine};
+      CheckSetting setting = {one_isa_of(seed), NF_KERNEL_AUTO, 1, engine};
       std::string failure;
       const std::vector<std::byte> alone = random.bits(setting, failure);
       for (const int32_t threads : {2, 5}) {
@@ -77,7 +77,7 @@ TEST(Property, AttentionThroughExplicitWeightsAgreesWithTheReference) {
     core::RandomProblem random(seed, options);
     const core::ExpectedForward forward(random.problem());
     const core::ExpectedGradients backward(random.problem(), random.backward_inputs(), random.gradients());
-    for (const nf_isa isa : cli::available_isas())
+    for (const nf_isa isa : isas_of(seed))
       for (const nf_engine engine : kEngines) {
         const CheckSetting setting = {isa, NF_KERNEL_AUTO, 1 + static_cast<int32_t>(seed % 2), engine};
         const auto judge = [&](const cli::CallOutcome& call, const auto& compare) {

@@ -33,6 +33,9 @@ TEST(CApi, NamesCoverTheEnumerationsAndNothingElse) {
   EXPECT_STREQ(nf_isa_name(NF_ISA_AUTO), "auto");
   EXPECT_STREQ(nf_isa_name(NF_ISA_PORTABLE), "portable");
   EXPECT_STREQ(nf_isa_name(NF_ISA_AVX2), "avx2");
+  EXPECT_STREQ(nf_isa_name(NF_ISA_AVX512), "avx512");
+  EXPECT_STREQ(nf_isa_name(NF_ISA_NEON), "neon");
+  EXPECT_STREQ(nf_isa_name(NF_ISA_PORTABLE16), "portable16");
   EXPECT_EQ(nf_isa_name(-1), nullptr);
   EXPECT_STREQ(nf_kernel_name(NF_KERNEL_AUTO), "auto");
   EXPECT_STREQ(nf_kernel_name(NF_KERNEL_BAND), "band");
@@ -64,11 +67,32 @@ TEST(CApi, MeasuresPeakOrSaysWhyNot) {
   EXPECT_EQ(nf_measure_peak(NF_ISA_PORTABLE, NF_BFLOAT16, 0.01, &gflops), NF_INVALID_ARGUMENT);
   EXPECT_STREQ(nf_last_error(), "dtype=2: must be NF_FLOAT32 or NF_FLOAT64");
   EXPECT_EQ(nf_measure_peak(99, NF_FLOAT32, 0.01, &gflops), NF_INVALID_ARGUMENT);
-  EXPECT_STREQ(nf_last_error(), "isa=99: must be 0 (auto), 1 (portable) or 2 (avx2)");
+  EXPECT_STREQ(nf_last_error(),
+               "isa=99: must be 0 (auto), 1 (portable), 2 (avx2), 3 (avx512), 4 (neon) or 5 (portable16)");
   EXPECT_EQ(nf_measure_peak(NF_ISA_PORTABLE, NF_FLOAT32, kNan, &gflops), NF_INVALID_ARGUMENT);
   EXPECT_STREQ(nf_last_error(), "seconds=nan: must be in (0, 60]");
   EXPECT_EQ(nf_measure_peak(NF_ISA_PORTABLE, NF_FLOAT32, 0.01, nullptr), NF_INVALID_ARGUMENT);
   EXPECT_STREQ(nf_last_error(), "gflops: must not be NULL");
+}
+
+// No set is skipped in silence, and none is run where it is absent.
+TEST(CApi, EveryInstructionSetRunsOrSaysWhyNot) {
+  for (int32_t isa = NF_ISA_PORTABLE; nf_isa_name(isa) != nullptr; ++isa) {
+    SCOPED_TRACE(nf_isa_name(isa));
+    const char* const missing = nf_isa_unavailable(isa);
+    Grid grid;
+    nf_options options = nf_default_options();
+    options.isa = isa;
+    EXPECT_EQ(grid.forward(&options), missing == nullptr ? NF_OK : NF_UNSUPPORTED) << nf_last_error();
+    if (missing == nullptr) continue;
+    EXPECT_EQ(nf_last_error(), std::string("isa=") + nf_isa_name(isa) + ": " + missing);
+  }
+}
+
+// A model is for tests: the machine's own sets come first, however narrow.
+TEST(CApi, Portable16IsNeverChosenUnasked) {
+  EXPECT_EQ(nf_isa_unavailable(NF_ISA_PORTABLE16), nullptr);
+  EXPECT_NE(nf_selected_isa(), NF_ISA_PORTABLE16);
 }
 
 TEST(CApi, ABadIsaInTheEnvironmentIsAnErrorWhereItMatters) {
@@ -76,7 +100,7 @@ TEST(CApi, ABadIsaInTheEnvironmentIsAnErrorWhereItMatters) {
   const std::string kept = before != nullptr ? before : "";
   setenv("NEARFIELD_ISA", "sse9", 1);
   EXPECT_EQ(nf_selected_isa(), NF_ISA_AUTO);
-  EXPECT_STREQ(nf_last_error(), "NEARFIELD_ISA=sse9: must be one of auto, portable, avx2");
+  EXPECT_STREQ(nf_last_error(), "NEARFIELD_ISA=sse9: must be one of auto, portable, avx2, avx512, neon, portable16");
   Grid grid;
   nf_options options = nf_default_options();
   EXPECT_EQ(grid.forward(&options), NF_INVALID_ARGUMENT);

@@ -17,7 +17,7 @@ namespace nearfield::core {
 namespace {
 
 constexpr uint64_t kSeed = 20240613;
-constexpr int kRounds = 4000;
+const int64_t kRounds = rounds_of(4000);
 constexpr std::byte kCanary{0xc5};
 
 template <class T>
@@ -35,9 +35,15 @@ std::vector<Named<T>> runnable_kernels() {
   if constexpr (sizeof(T) == 4) {
     add(Isa::portable, portable_float_kernels());
     add(Isa::avx2, avx2_float_kernels());
+    add(Isa::avx512, avx512_float_kernels());
+    add(Isa::neon, neon_float_kernels());
+    add(Isa::portable16, portable16_float_kernels());
   } else {
     add(Isa::portable, portable_double_kernels());
     add(Isa::avx2, avx2_double_kernels());
+    add(Isa::avx512, avx512_double_kernels());
+    add(Isa::neon, neon_double_kernels());
+    add(Isa::portable16, portable16_double_kernels());
   }
   return list;
 }
@@ -110,7 +116,7 @@ TYPED_TEST(KernelRows, WidthsAreWhatTheEngineExpects) {
 TYPED_TEST(KernelRows, LoadWidensScalesAndPads) {
   using T = TypeParam;
   this->each([&](const KernelTable<T>& kernels) {
-    for (int round = 0; round < kRounds; ++round) {
+    for (int64_t round = 0; round < kRounds; ++round) {
       Rows rows(this->random, kernels.lanes, T{});
       SCOPED_TRACE("round " + std::to_string(round) + ": " + rows.describe());
       // Any bytes, so NaN and infinity stand next to the rows' ends: they must not reach the padding.
@@ -143,7 +149,7 @@ TYPED_TEST(KernelRows, LoadWidensScalesAndPads) {
 TYPED_TEST(KernelRows, StoreRoundsAndWritesTheElementsOnly) {
   using T = TypeParam;
   this->each([&](const KernelTable<T>& kernels) {
-    for (int round = 0; round < kRounds; ++round) {
+    for (int64_t round = 0; round < kRounds; ++round) {
       Rows rows(this->random, kernels.lanes, T{});
       SCOPED_TRACE("round " + std::to_string(round) + ": " + rows.describe());
       std::fill(rows.bytes.begin(), rows.bytes.end(), kCanary);

@@ -1,10 +1,12 @@
 // What the tests of the vector vocabulary share: which vectors this machine can run, awkward numbers, comparisons.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <limits>
 #include <string>
 #include <type_traits>
@@ -18,11 +20,37 @@ namespace nearfield::core {
 
 inline constexpr int kMaxLanes = 16;
 
+// Of a test's usual rounds the share NEARFIELD_SIMD_SHARE (1): under an emulator a few have to do.
+inline int64_t rounds_of(int64_t usual) {
+  const char* const share = std::getenv("NEARFIELD_SIMD_SHARE");
+  return share == nullptr ? usual : std::max<int64_t>(1, std::llround(static_cast<double>(usual) * std::atof(share)));
+}
+// From one value to the next where a test usually takes each; odd.
+inline int step_of_rounds() { return static_cast<int>(std::max<int64_t>(1, 64 / rounds_of(64)) | 1); }
+
 template <class T>
 using BitsOf = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
 template <class T>
 BitsOf<T> bits_of(T x) {
   return std::bit_cast<BitsOf<T>>(x);
+}
+
+// An instruction set with a header of its own, and its vectors: nullptr where the compiler's target lacks it.
+template <class T>
+struct NativeOperations {
+  Isa isa;
+  const SimdOperations<T>* operations;
+};
+template <class T>
+std::vector<NativeOperations<T>> native_operations() {
+  if constexpr (sizeof(T) == 4)
+    return {{Isa::avx2, avx2_float_operations()},
+            {Isa::avx512, avx512_float_operations()},
+            {Isa::neon, neon_float_operations()}};
+  else
+    return {{Isa::avx2, avx2_double_operations()},
+            {Isa::avx512, avx512_double_operations()},
+            {Isa::neon, neon_double_operations()}};
 }
 
 // Every vector that can run here. An instruction set that is left out is one that the library refuses as well:
@@ -37,12 +65,8 @@ std::vector<const SimdOperations<T>*> runnable_operations() {
       return portable_double_operations(which);
   };
   for (int which = 0; portable(which) != nullptr; ++which) list.push_back(portable(which));
-  if (isa_unavailable(Isa::avx2) == nullptr) {
-    if constexpr (sizeof(T) == 4)
-      list.push_back(avx2_float_operations());
-    else
-      list.push_back(avx2_double_operations());
-  }
+  for (const NativeOperations<T>& native : native_operations<T>())
+    if (isa_unavailable(native.isa) == nullptr) list.push_back(native.operations);
   return list;
 }
 

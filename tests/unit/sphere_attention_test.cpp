@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "nearfield/nearfield.hpp"
+#include "runnable_isas.h"
 
 namespace nearfield::test {
 namespace {
@@ -24,8 +25,8 @@ struct Setting {
 };
 std::vector<Setting> settings() {
   std::vector<Setting> result = {{"reference", Options().with_engine(NF_ENGINE_REFERENCE)}};
-  for (const nf_isa isa : {NF_ISA_PORTABLE, NF_ISA_AVX2})
-    if (available(isa)) result.push_back({nf_isa_name(isa), Options().with_isa(isa).with_threads(2)});
+  for (const nf_isa isa : runnable_isas())
+    result.push_back({nf_isa_name(isa), Options().with_isa(isa).with_threads(2)});
   return result;
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "nearfield/nearfield.hpp"
+#include "runnable_isas.h"
 
 namespace nearfield::test {
 namespace {
@@ -110,9 +111,8 @@ TEST(SphereKernels, AgreeWithTheReference) {
   for (const Case& each : cases()) {
     Attention attention(each);
     const Results expected = attention.run(Options().with_engine(NF_ENGINE_REFERENCE));
-    for (const nf_isa isa : {NF_ISA_PORTABLE, NF_ISA_AVX2})
+    for (const nf_isa isa : runnable_isas())
       for (const nf_kernel kernel : {NF_KERNEL_AUTO, NF_KERNEL_BAND, NF_KERNEL_TILE}) {
-        if (!available(isa)) continue;
         const Options options = Options().with_isa(isa).with_kernel(kernel).with_threads(2);
         const Results found = attention.run(options);
         const auto expect_near = [&](const char* name, const std::vector<float>& one, const std::vector<float>& other) {

@@ -315,7 +315,8 @@ TEST(Validate, Numbers) {
 TEST(Validate, Options) {
   expect_error(kAll, "engine=6: must be 0 (auto), 1 (reference), 2 (cpu), 3 (block_sparse), 4 (naive) or 5 (gemm)",
                [](Call& c) { c.options.engine = 6; });
-  expect_error(kAll, "isa=-1: must be 0 (auto), 1 (portable) or 2 (avx2)", [](Call& c) { c.options.isa = -1; });
+  expect_error(kAll, "isa=-1: must be 0 (auto), 1 (portable), 2 (avx2), 3 (avx512), 4 (neon) or 5 (portable16)",
+               [](Call& c) { c.options.isa = -1; });
   expect_error(kAll, "kernel=3: must be 0 (auto), 1 (band) or 2 (tile)", [](Call& c) { c.options.kernel = 3; });
   expect_error(kAll, "num_threads=-1: must be at least 0", [](Call& c) { c.options.num_threads = -1; });
   expect_error(kAll, "options.reserved=1: must be 0", [](Call& c) { c.options.reserved = 1; });

@@ -77,7 +77,11 @@ class BandBackward : BandWalk<T> {
     const int64_t size = column.strip->size, lanes = kernels_.lanes;
     for (int64_t t = 0; problem_.pattern.has_arcs() && t < size; t += lanes)
       for (int64_t i = 0; i < this->extent_.windows; ++i) mark_seen(t, std::min(lanes, size - t), i);
-    if (wanted_.query) this->query_offsets(column, gradients_.query, own_.dquery_offsets);
+    reads_dout_in_place_ = this->rows_in_place(inputs_.dout, ws_.out_offsets, ws_.value_stride, size);
+    if (wanted_.query) {
+      this->query_offsets(column, gradients_.query, own_.dquery_offsets);
+      writes_dquery_in_place_ = this->rows_in_place(gradients_.query, own_.dquery_offsets, ws_.key_stride, size);
+    }
     const int64_t origin = column.last.table->intervals[static_cast<size_t>(column.strip->begin)].start;
     for (int64_t p = 0; p < positions_; ++p) {
       const int64_t token = column.last.far_token(origin + p);
@@ -96,10 +100,15 @@ class BandBackward : BandWalk<T> {
   void run_queries(const Column& column, const BandBlock& block, const BandHeads& heads, int64_t kv_head, int64_t head,
                    int64_t t) {
     BandTile<T>* const tiles = tiles_;
+    const TensorView& dquery = gradients_.query;
+    const auto dquery_line = [&](int64_t r) {
+      return this->query_line(column, dquery, heads.batch, head, block.plane, block.row + r);
+    };
     for (int64_t r = 0; r < block.count; ++r) {
       tiles[r] = this->tile_of(column, block, r, heads, kv_head, head, t);
       load_outputs(column, block, r, heads.batch, head, t, tiles[r]);
       point_at_gradients(column, block, r, heads, kv_head, t, tiles[r]);
+      if (writes_dquery_in_place_) tiles[r].dquery = reinterpret_cast<T*>(dquery_line(r)) + own_.dquery_offsets[t];
     }
     if (!problem_.pattern.has_arcs()) mark_seen(t, tiles[0].queries, 0);
     std::fill_n(own_.additional_to, problem_.shape.additional, static_cast<int32_t>(tiles[0].queries));
@@ -109,11 +118,9 @@ class BandBackward : BandWalk<T> {
       this->for_each_bias(column, t, tiles[0].queries, [&](int64_t entry, int64_t row, int64_t p) {
         own_.block_bias[entry] += own_.dbias_rows[row + p];
       });
-    const TensorView& dquery = gradients_.query;
-    for (int64_t r = 0; r < block.count && wanted_.query; ++r)
-      kernels_.store_rows(tiles[r].dquery, ws_.key_stride, tiles[r].queries, problem_.shape.head_dim,
-                          this->query_line(column, dquery, heads.batch, head, block.plane, block.row + r), dquery.dtype,
-                          own_.dquery_offsets + t);
+    for (int64_t r = 0; r < block.count && wanted_.query && !writes_dquery_in_place_; ++r)
+      kernels_.store_rows(tiles[r].dquery, ws_.key_stride, tiles[r].queries, problem_.shape.head_dim, dquery_line(r),
+                          dquery.dtype, own_.dquery_offsets + t);
   }
 
   // The forward's logsumexp, and gradients of its results. Its out is not read: the kernel has what it stands for.
@@ -123,10 +130,14 @@ class BandBackward : BandWalk<T> {
     const auto line = [&](const TensorView& tensor) {
       return this->query_line(column, tensor, batch, head, block.plane, block.row + r);
     };
-    T* dout = own_.dout + r * lanes * stride;
-    kernels_.load_rows(line(inputs_.dout), inputs_.dout.dtype, ws_.out_offsets + t, tile.queries, channels, T{1}, dout,
-                       stride);
-    tile.dout = dout;
+    if (reads_dout_in_place_) {
+      tile.dout = reinterpret_cast<const T*>(line(inputs_.dout)) + ws_.out_offsets[t];
+    } else {
+      T* dout = own_.dout + r * lanes * stride;
+      kernels_.load_rows(line(inputs_.dout), inputs_.dout.dtype, ws_.out_offsets + t, tile.queries, channels, T{1},
+                         dout, stride);
+      tile.dout = dout;
+    }
     tile.logsumexp = ws_.logsumexp + r * lanes;
     const auto load = [&](const TensorView& tensor, const int64_t* offsets, T* values) {
       const std::byte* from = line(tensor);
@@ -327,7 +338,8 @@ class BandBackward : BandWalk<T> {
   SharedGradients<T>& sums_;
   const FirstStrips& strips_;
   BandGradientWorkspace<T> own_;
-  std::vector<Interval> firsts_;  // positions
+  bool reads_dout_in_place_ = false, writes_dquery_in_place_ = false;  // the strip at hand
+  std::vector<Interval> firsts_;                                       // positions
   BandTile<T> tiles_[kMostBandTiles];
 };
 

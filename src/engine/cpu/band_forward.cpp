@@ -25,6 +25,7 @@ class BandForward : BandWalk<T> {
   void run(const Column& column, const std::optional<NextBand>& next, const BandHeads& heads, int64_t first,
            int64_t end) {
     this->start_column(column, outputs_.out);
+    writes_in_place_ = this->rows_in_place(outputs_.out, ws_.out_offsets, ws_.value_stride, column.strip->size);
     if (outputs_.logsumexp) this->query_offsets(column, outputs_.logsumexp, ws_.logsumexp_offsets);
     this->load_additional(heads);
     const int64_t group = problem_.shape.heads / problem_.shape.heads_kv;
@@ -47,17 +48,21 @@ class BandForward : BandWalk<T> {
   void run_queries(const Column& column, const BandBlock& block, const BandHeads& heads, int64_t kv_head, int64_t head,
                    int64_t t) {
     BandTile<T>* const tiles = tiles_;
+    const TensorView& out = outputs_.out;
+    const auto out_line = [&](int64_t r) {
+      return this->query_line(column, out, heads.batch, head, block.plane, block.row + r);
+    };
     for (int64_t r = 0; r < block.count; ++r) {
       tiles[r] = this->tile_of(column, block, r, heads, kv_head, head, t);
+      if (writes_in_place_) tiles[r].out = reinterpret_cast<T*>(out_line(r)) + ws_.out_offsets[t];
       if (outputs_.logsumexp) tiles[r].logsumexp = ws_.logsumexp + r * kernels_.lanes;
     }
     this->share_upcoming(column, head, t, tiles, block.count);
     kernels_.band_tiles(tiles, block.count);
-    const TensorView& out = outputs_.out;
     for (int64_t r = 0; r < block.count; ++r) {
-      kernels_.store_rows(tiles[r].out, ws_.value_stride, tiles[r].queries, problem_.shape.head_dim_v,
-                          this->query_line(column, out, heads.batch, head, block.plane, block.row + r), out.dtype,
-                          ws_.out_offsets + t);
+      if (!writes_in_place_)
+        kernels_.store_rows(tiles[r].out, ws_.value_stride, tiles[r].queries, problem_.shape.head_dim_v, out_line(r),
+                            out.dtype, ws_.out_offsets + t);
       if (outputs_.logsumexp) store_logsumexp(column, block, r, heads.batch, head, t, tiles[r].queries);
     }
   }
@@ -71,6 +76,7 @@ class BandForward : BandWalk<T> {
   }
 
   const ForwardOutputs& outputs_;
+  bool writes_in_place_ = false;  // the strip at hand
   BandTile<T> tiles_[kMostBandTiles];
 };
 

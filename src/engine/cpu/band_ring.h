@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "engine/cpu/band_workspace.h"
 #include "engine/cpu/column.h"
 #include "engine/cpu/driver.h"
 #include "engine/cpu/foresight.h"
+#include "engine/cpu/lines_in_place.h"
 #include "engine/cpu/modifiers.h"
 
 namespace nearfield::core {
@@ -77,6 +79,15 @@ class BandRing {
       if (p > 0 && token < before && seam_ == positions_) seam_ = p;
       before = token;
     }
+    find_lines_in_place(size);
+  }
+
+  // Whether rows at the offsets of the strip's queries lie as the kernel's own scratch would.
+  bool rows_in_place(const TensorView& tensor, const int64_t* offsets, int64_t stride, int64_t size) const {
+    if (!lies_packed(tensor, stride)) return false;
+    for (int64_t t = 1; t < size; ++t)
+      if (offsets[t] - offsets[t - 1] != stride) return false;
+    return true;
   }
 
   // Offsets of the strip's queries along their line.
@@ -115,6 +126,7 @@ class BandRing {
   void enter(int64_t ring) {
     ring_ = ws_.ring + ring * extent_.slots() * ws_.slot.size;
     tags_ = ws_.tags + ring * extent_.slots();
+    slot_lines_ = ws_.slot_lines + 2 * ring * extent_.slots();
   }
   void forget_lines() { std::fill_n(ws_.tags, ws_.heads * extent_.slots(), LineTag{}); }
   template <class Visit>
@@ -151,11 +163,15 @@ class BandRing {
       if (const LineTag tag{z, y}; tags_[slot] != tag) {
         if (tags_[slot] != LineTag{}) retire(tags_[slot], packed);
         tags_[slot] = tag;
-        pack_line(column, batch, kv_head, tag, packed);
+        pack_line(column, batch, kv_head, tag, slot);
       }
       const int64_t i = first + count++;
       ws_.keys[i] = packed;
       ws_.values[i] = packed + ws_.slot.values;
+      if (in_place_.any()) {
+        ws_.keys_in_place[i] = slot_lines_[2 * slot];
+        ws_.values_in_place[i] = slot_lines_[2 * slot + 1];
+      }
       if (ws_.slot.log_weights >= 0) ws_.log_weights[i] = packed + ws_.slot.log_weights;
       if (ws_.slot.weightless >= 0) ws_.weightless[i] = packed + ws_.slot.weightless;
     });
@@ -168,6 +184,7 @@ class BandRing {
   // make room for them are added to, and the first queries of the strip. Of a line that wraps around, as far as its
   // second seam.
   void foresee_block(const Column& column, const BandBlock& next, int64_t batch, int64_t kv_head, int64_t ring) {
+    if (in_place_.any()) return;  // rows side by side, which the hardware foresees
     const LineTag* tags = ws_.tags + ring * extent_.slots();
     const auto foresee_lines = [&](int64_t row, int64_t from) {
       for_each_line(column, next.plane, row, [&](int64_t z, int64_t y, int64_t slot) {
@@ -219,6 +236,12 @@ class BandRing {
     upcoming_ += upcoming.count();
   }
 
+  // The positions that queries t .. t + queries of the strip see of any line, at most.
+  std::pair<int64_t, int64_t> seen_together(int64_t t, int64_t queries) const {
+    const int64_t widest = (extent_.windows - 1) * extent_.strip + t;
+    return {ws_.begin[widest], ws_.end[widest + queries - 1]};
+  }
+
   // Tensors that are read or written on the way, with the queries' tokens or, where lines retire to, the keys'.
   struct Alongside {
     const TensorView* tensor;
@@ -243,15 +266,39 @@ class BandRing {
     }
   }
 
-  void pack_line(const Column& column, int64_t batch, int64_t kv_head, const LineTag& tag, T* packed) {
+  // What the tiles of the strip can't read in place is packed. All of them together see what the widest window does.
+  void find_lines_in_place(int64_t size) {
+    in_place_ = {};
+    if (!problem_.pattern.has_arcs()) return;  // short lines are faster packed: a 7x7 window of 64 channels by 6%
+    if (!lies_packed(problem_.key, ws_.key_stride) || !lies_packed(problem_.value, ws_.value_stride)) return;
+    if (ws_.slot.log_weights >= 0) return;
+    in_place_ = LinesInPlace(positions_, ws_.key_offsets, ws_.key_stride, ws_.value_offsets, ws_.value_stride);
+    for (int64_t t = 0; t < size; t += kernels_.lanes) {
+      const auto [begin, end] = seen_together(t, std::min(kernels_.lanes, size - t));
+      in_place_.see(begin, end);
+    }
+  }
+
+  void pack_line(const Column& column, int64_t batch, int64_t kv_head, const LineTag& tag, int64_t slot_index) {
     const SlotLayout& slot = ws_.slot;
-    T* values = packed + slot.values;
+    T* packed = ring_ + slot_index * slot.size;
     const auto load = [&](const TensorView& tensor, const int64_t* offsets, T* rows, int64_t stride) {
-      kernels_.load_rows(key_line(column, tensor, batch, kv_head, tag), tensor.dtype, offsets, positions_,
-                         tensor.sizes[rank_ + 2], T{1}, rows, stride);
+      std::byte* line = key_line(column, tensor, batch, kv_head, tag);
+      const auto part = [&](int64_t begin, int64_t end) {
+        if (begin < end)
+          kernels_.load_rows(line, tensor.dtype, offsets + begin, end - begin, tensor.sizes[rank_ + 2], T{1},
+                             rows + begin * stride, stride);
+      };
+      if (!in_place_.any()) return part(0, positions_), static_cast<const T*>(nullptr);
+      part(0, in_place_.low());
+      part(in_place_.high(), positions_);
+      const int64_t start = in_place_.start();
+      return reinterpret_cast<const T*>(line) + (offsets[start] - start * stride);
     };
-    load(problem_.key, ws_.key_offsets, packed, ws_.key_stride);
-    load(problem_.value, ws_.value_offsets, values, ws_.value_stride);
+    const T* keys = load(problem_.key, ws_.key_offsets, packed, ws_.key_stride);
+    const T* values = load(problem_.value, ws_.value_offsets, packed + slot.values, ws_.value_stride);
+    slot_lines_[2 * slot_index] = keys;
+    slot_lines_[2 * slot_index + 1] = values;
     if (slot.log_weights >= 0) weigh_line(column, batch, tag, packed);
     if (slot.gradients() >= 0) std::fill(packed + slot.gradients(), packed + slot.size, T{0});
   }
@@ -302,10 +349,12 @@ class BandRing {
   int64_t positions_ = 0;  // of a packed line, in this column
   int64_t seam_ = 0;       // where these wrap around, else positions_
   int64_t upcoming_ = 0;   // entries of ws_.upcoming
+  LinesInPlace in_place_;
 
  private:
   T* ring_ = nullptr;  // of the current head
   LineTag* tags_ = nullptr;
+  const T** slot_lines_ = nullptr;  // [slots][2]: position 0 of the line's keys and values, where they are in place
 };
 
 }  // namespace nearfield::core

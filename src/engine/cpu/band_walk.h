@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/cpu/band_ring.h"
 
@@ -21,7 +22,7 @@ class BandWalk : public BandRing<T> {
 
  protected:
   using BandRing<T>::problem_, BandRing<T>::modifiers_, BandRing<T>::rank_, BandRing<T>::kernels_, BandRing<T>::extent_,
-      BandRing<T>::ws_, BandRing<T>::query_line, BandRing<T>::upcoming_;
+      BandRing<T>::ws_, BandRing<T>::query_line, BandRing<T>::upcoming_, BandRing<T>::in_place_;
 
   // Query lines [first, end) of the column, plane by plane, row by row. visit(block, kv_head) runs once for each block
   // and head, with ring() and the lines' pointers set; retire(kv_head, tag, slot) before a packed line is forgotten.
@@ -47,6 +48,7 @@ class BandWalk : public BandRing<T> {
         } else if (line + block.count < end) {
           this->foresee_block(column, block_at(line + block.count), heads.batch, heads.first, 0);
         }
+        row_.is_known = false;
         visit(block, kv_head);
       }
       line += block.count;
@@ -95,12 +97,15 @@ class BandWalk : public BandRing<T> {
     tile.softcap = modifiers_.softcap;
     tile.scores = ws_.scores + r * lanes * ws_.row;
     tile.out = ws_.out + r * lanes * ws_.value_stride;
+    const auto [begin, end] = this->seen_together(t, queries);
+    reads_in_place_ = in_place_.any() && in_place_.hold(begin, end);
     tile.groups = groups_of(r);
-    tile.grid_groups =
-        problem_.pattern.has_arcs() ? group_arcs(block, r, t) : group_lines(block, r, t, 0, block.lines[r], 0);
+    if (problem_.pattern.has_arcs()) {
+      arcs_of(block, t, tile);
+    } else {
+      tile.grid_groups = group_lines(block, r, t, 0, block.lines[r], 0);
+    }
     tile.group_count = tile.grid_groups;
-    tile.moves_by_one = moves_by_one_;
-    tile.few = moves_by_one_ && may_be_few_ ? few_of(r, tile.grid_groups) : 0;
     const int64_t first = r * extent_.lines();
     if (modifiers_.cells != nullptr) {
       spread_bias(column, static_cast<const T*>(modifiers_.bias) + head * modifiers_.bias_head, t, tile.queries);
@@ -140,8 +145,8 @@ class BandWalk : public BandRing<T> {
     group = {};
     const int64_t line = r * extent_.lines() + first;
     group.lines = count;
-    group.keys = ws_.keys + line;
-    group.values = ws_.values + line;
+    group.keys = (reads_in_place_ ? ws_.keys_in_place : ws_.keys) + line;
+    group.values = (reads_in_place_ ? ws_.values_in_place : ws_.values) + line;
     group.begin = ws_.begin + window * extent_.strip + t;
     group.end = ws_.end + window * extent_.strip + t;
     group.width = ws_.widths[window];
@@ -166,6 +171,29 @@ class BandWalk : public BandRing<T> {
       groups = group_lines(block, r, t, first, next - first, half_width - extent_.least_half_width, groups);
     }
     return groups;
+  }
+
+  // The tile's groups: those of the row's first tile, moved along.
+  void arcs_of(const BandBlock& block, int64_t t, BandTile<T>& tile) {
+    if (!row_.is_known) {
+      row_ = {true, reads_in_place_, t, group_arcs(block, 0, t), 0};
+      if (moves_by_one_ && may_be_few_) row_.few = few_of(0, row_.groups);
+    }
+    const bool moves = std::exchange(row_.in_place, reads_in_place_) != reads_in_place_;
+    const int64_t on = t - std::exchange(row_.t, t);
+    for (int64_t g = 0; g < row_.groups; ++g) {
+      BandGroup<T>& group = groups_of(0)[g];
+      group.begin += on;
+      group.end += on;
+      if (!moves) continue;
+      group.keys =
+          reads_in_place_ ? ws_.keys_in_place + (group.keys - ws_.keys) : ws_.keys + (group.keys - ws_.keys_in_place);
+      group.values = reads_in_place_ ? ws_.values_in_place + (group.values - ws_.values)
+                                     : ws_.values + (group.values - ws_.values_in_place);
+    }
+    tile.grid_groups = row_.groups;
+    tile.moves_by_one = moves_by_one_;
+    tile.few = row_.few;
   }
 
   // BandTile::few of row r, whose groups then have no padding.
@@ -230,13 +258,17 @@ class BandWalk : public BandRing<T> {
  private:
   void share_rows(const Column& column, int64_t head, int64_t t, BandTile<T>& tile) {
     const int64_t group = problem_.shape.heads / problem_.shape.heads_kv, lanes = kernels_.lanes;
-    const int64_t of_head = ceil_div(column.strip->size, lanes), calls = group * of_head;
+    const int64_t of_head = ceil_div(column.strip->size, lanes);
     const int64_t call = head % group * of_head + t / lanes;
+    const double share_of_call = 1.0 / static_cast<double>(group * of_head);
     Upcoming* share = ws_.upcoming + ws_.most_upcoming;
     tile.upcoming = share;
     for (int64_t i = 0; i < upcoming_; ++i) {
       const Upcoming& whole = ws_.upcoming[i];
-      const int64_t from = whole.count * call / calls, rows = whole.count * (call + 1) / calls - from;
+      const auto rows_before = [&](int64_t n) {  // rounded down, and all of them at the end
+        return static_cast<int64_t>(static_cast<double>(whole.count * n) * share_of_call + 1e-6);
+      };
+      const int64_t from = rows_before(call), rows = rows_before(call + 1) - from;
       if (rows == 0) continue;
       *share++ = {whole.begin + from * whole.stride, whole.stride, rows, whole.cache_lines};
       tile.upcoming_rows += rows;
@@ -245,6 +277,11 @@ class BandWalk : public BandRing<T> {
   }
 
   bool moves_by_one_ = false, may_be_few_ = false;
+  bool reads_in_place_ = false;  // the tile at hand
+  struct ArcsOfRow {
+    bool is_known = false, in_place = false;
+    int64_t t = 0, groups = 0, few = 0;
+  } row_;  // on arcs: of the last tile
 };
 
 }  // namespace nearfield::core

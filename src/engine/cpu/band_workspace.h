@@ -117,7 +117,8 @@ struct BandWorkspace {
   // their gradients; the rest once for each of `rows`
   T *ring, *additional, *query, *out, *scores, *logsumexp;
   T* bias_rows;  // along an order [lanes][bias_step]: of each query, by positions
-  const T **keys, **values, **log_weights, **bias, **weightless, **additional_lines;
+  const T **keys, **values, **keys_in_place, **values_in_place, **slot_lines, **log_weights, **bias, **weightless,
+      **additional_lines;
   LineTag* tags;
   Upcoming* upcoming;
   int32_t *begin, *end;  // [windows][strip]: of the strip
@@ -157,6 +158,9 @@ struct BandWorkspace {
     logsumexp = arena.take<T>(extent.rows * lanes);
     keys = arena.take<const T*>(extent.rows * extent.lines());
     values = arena.take<const T*>(extent.rows * extent.lines());
+    keys_in_place = arena.take<const T*>(extent.rows * extent.lines());
+    values_in_place = arena.take<const T*>(extent.rows * extent.lines());
+    slot_lines = arena.take<const T*>(2 * heads * extent.slots());
     log_weights = arena.take<const T*>(extent.rows * extent.lines());
     bias = arena.take<const T*>(extent.rows * extent.lines());
     weightless = arena.take<const T*>(extent.rows * extent.lines());

@@ -15,7 +15,7 @@
 
 namespace nearfield::core {
 
-enum class Isa : int32_t { automatic = 0, portable = 1, avx2 = 2 };
+enum class Isa : int32_t { automatic = 0, portable = 1, avx2 = 2, avx512 = 3, neon = 4, portable16 = 5 };
 enum class CpuKernel : int32_t { automatic = 0, band = 1, tile = 2 };
 
 // One kernel's share of a problem. On the sphere kernels share the latitudes, since near the poles a query sees whole
@@ -60,6 +60,7 @@ void cpu_backward(const Problem& problem, const BackwardInputs& inputs, const Gr
 // ---- instruction sets --------------------------------------------------------------------------------------------
 
 const char* isa_name(Isa isa);         // nullptr if there is no such one
+std::string isa_values();              // "0 (auto), 1 (portable), ... or 5 (...)"
 const char* isa_unavailable(Isa isa);  // nullptr if it can run here
 // The best that this machine has, or what NEARFIELD_ISA names (an Error if that is unknown or unavailable).
 Isa select_isa();

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <ctime>
 #include <fstream>
+#include <iterator>
 #include <string>
 
 #include "base/error.h"
@@ -20,20 +21,36 @@ bool has_avx2() {
   return false;
 #endif
 }
+// Like the others this asks CPUID for the instructions and XGETBV for the registers.
+bool has_avx512() {
+#if defined(__x86_64__) || defined(__i386__)
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#else
+  return false;
+#endif
+}
 
 struct IsaEntry {
   Isa isa;
   const char* name;
+  bool is_offered;      // false: runs only where it is asked for
   const char* missing;  // said where the machine can't run it
   bool (*supported)();
   const KernelTable<float>* (*float_kernels)();
   const KernelTable<double>* (*double_kernels)();
 };
 
-// From the plainest to the fastest. AVX-512 and AMX get their rows here.
+// From the plainest to the fastest. AMX gets its row here.
 constexpr IsaEntry kIsas[] = {
-    {Isa::portable, "portable", "", always, portable_float_kernels, portable_double_kernels},
-    {Isa::avx2, "avx2", "this CPU or build lacks AVX2, FMA or F16C", has_avx2, avx2_float_kernels, avx2_double_kernels},
+    {Isa::portable, "portable", true, "", always, portable_float_kernels, portable_double_kernels},
+    {Isa::avx2, "avx2", true, "this CPU or build lacks AVX2, FMA or F16C", has_avx2, avx2_float_kernels,
+     avx2_double_kernels},
+    {Isa::avx512, "avx512", true, "this CPU or build lacks AVX-512 (F, BW, DQ, VL)", has_avx512, avx512_float_kernels,
+     avx512_double_kernels},
+    {Isa::neon, "neon", true, "this build is not for 64-bit Arm", always, neon_float_kernels, neon_double_kernels},
+    {Isa::portable16, "portable16", false, "this build is without tests, which it is for", always,
+     portable16_float_kernels, portable16_double_kernels},
 };
 
 const IsaEntry* find(Isa isa) {
@@ -81,6 +98,15 @@ const char* isa_name(Isa isa) {
   return entry == nullptr ? nullptr : entry->name;
 }
 
+std::string isa_values() {
+  std::string values = "0 (auto)";
+  for (const IsaEntry& entry : kIsas) {
+    values += &entry == std::end(kIsas) - 1 ? " or " : ", ";
+    values += std::to_string(static_cast<int32_t>(entry.isa)) + " (" + entry.name + ")";
+  }
+  return values;
+}
+
 const char* isa_unavailable(Isa isa) {
   if (isa == Isa::automatic) return nullptr;
   const IsaEntry* entry = find(isa);
@@ -93,7 +119,7 @@ Isa select_isa() {
   if (wanted == nullptr || *wanted == '\0' || std::strcmp(wanted, "auto") == 0) {
     Isa best = Isa::portable;
     for (const IsaEntry& entry : kIsas)
-      if (available(entry)) best = entry.isa;
+      if (entry.is_offered && available(entry)) best = entry.isa;
     return best;
   }
   std::string names = "auto";

@@ -202,5 +202,12 @@ const KernelTable<float>* portable_float_kernels();
 const KernelTable<double>* portable_double_kernels();
 const KernelTable<float>* avx2_float_kernels();
 const KernelTable<double>* avx2_double_kernels();
+const KernelTable<float>* avx512_float_kernels();
+const KernelTable<double>* avx512_double_kernels();
+const KernelTable<float>* neon_float_kernels();
+const KernelTable<double>* neon_double_kernels();
+// The portable vectors at AVX-512's width; nullptr where no tests are built.
+const KernelTable<float>* portable16_float_kernels();
+const KernelTable<double>* portable16_double_kernels();
 
 }  // namespace nearfield::core

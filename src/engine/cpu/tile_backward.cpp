@@ -35,7 +35,7 @@ class TileBackward : TileWalk<T> {
     for (int64_t member = 0; member < group; ++member)
       for (int64_t index = first_tile; index < end_tile; ++index) {
         const Tile tile = plan_.tile(index);
-        this->expand(tile);
+        this->expand(tile, steps_);
         upcoming_ = 0;
         if (const auto next = this->next_tile(tile, index, end_tile))
           foresee(*next, batch, kv_head, kv_head * group + member);
@@ -46,7 +46,7 @@ class TileBackward : TileWalk<T> {
 
  private:
   using TileWalk<T>::problem_, TileWalk<T>::modifiers_, TileWalk<T>::plan_, TileWalk<T>::kernels_, TileWalk<T>::ws_,
-      TileWalk<T>::bundles_, TileWalk<T>::upcoming_;
+      TileWalk<T>::upcoming_;
 
   // Where the task's sums over its queries begin.
   void start(int64_t batch, int64_t kv_head, const Turnstile::Turn& turn) {
@@ -97,10 +97,11 @@ class TileBackward : TileWalk<T> {
     const HeadView key(problem_.key, problem_.pattern, batch, kv_head),
         value(problem_.value, problem_.pattern, batch, kv_head);
     if (wanted_.scores() && has_few_keys()) sum_terms(tile, key, value, batch, kv_head, head);
-    for (size_t s = 0; s < bundles_.size(); ++s) {
-      const Bundle bundle = bundles_[s];
+    const std::vector<Bundle>& bundles = steps_.bundles;
+    for (size_t s = 0; s < bundles.size(); ++s) {
+      const Bundle bundle = bundles[s];
       TileGradients<T> work = gradients_of(this->step_of(tile, bundle, key, value, batch, head));
-      this->share_upcoming(s, work.step);
+      this->share_upcoming(s, bundles.size(), work.step);
       point_at_gradients(tile, bundle, batch, kv_head, work);
       const bool apart =
           work.step.visible != nullptr && !(clean && kernels_.all_finite(ws_.keys, work.step.count, shape.head_dim) &&
@@ -127,12 +128,12 @@ class TileBackward : TileWalk<T> {
   // With few keys a weight may be near 1, and P dP - P D a small difference: D from an out that was rounded to 16 bits
   // would be felt. With many it is not, and a second pass would cost.
   bool has_few_keys() const {
-    return problem_.query.dtype != accumulator_of(problem_.query.dtype) && bundles_.size() <= 2;
+    return problem_.query.dtype != accumulator_of(problem_.query.dtype) && steps_.bundles.size() <= 2;
   }
   void sum_terms(const Tile& tile, const HeadView& key, const HeadView& value, int64_t batch, int64_t kv_head,
                  int64_t head) {
     std::fill_n(own_.terms, kernels_.tile_queries, T{0});
-    for (const Bundle bundle : bundles_) {
+    for (const Bundle bundle : steps_.bundles) {
       TileGradients<T> work = gradients_of(this->step_of(tile, bundle, key, value, batch, head));
       point_at_gradients(tile, bundle, batch, kv_head, work);
       kernels_.tile_terms(work, own_.terms);
@@ -324,6 +325,7 @@ class TileBackward : TileWalk<T> {
   const GradientsWanted wanted_;
   SharedGradients<T>& sums_;
   TileGradientWorkspace<T> own_;
+  TileSteps steps_;
   double* task_bias_ = nullptr;   // [heads of the group][bias_head]
   int64_t first_additional_ = 0;  // of the task's image and head
 };

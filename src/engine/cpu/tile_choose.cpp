@@ -2,6 +2,7 @@
 #include "engine/cpu/driver.h"
 #include "engine/cpu/rates.h"
 #include "engine/cpu/tile_gradient_workspace.h"
+#include "engine/cpu/tile_group.h"
 #include "plan/cache.h"
 #include "plan/cost_model.h"
 #include "plan/tiling.h"
@@ -18,6 +19,9 @@ void add_workspace(const Problem& problem, CpuChoice& choice) {
   if (choice.wanted.any())
     choice.adds_in_turn =
         TileGradientWorkspace<T>(arena, problem, kernels_of<T>(choice.isa), forward, choice.wanted).adds_in_turn;
+  else
+    TileGroup<T>(arena, problem, *choice.parts[0].plan, kernels_of<T>(choice.isa).tile_queries, forward.key_stride,
+                 forward.value_stride);
   choice.workspace_per_slot = arena.used();
 }
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "engine/cpu/driver.h"
-#include "engine/cpu/tile_walk.h"
+#include "engine/cpu/tile_group.h"
 
 namespace nearfield::core {
 namespace {
@@ -22,48 +22,78 @@ class TileForward : TileWalk<T> {
  public:
   TileForward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, const CpuPart& part,
               const SharedModifiers<T>& modifiers, void* memory)
-      : TileWalk<T>(problem, choice, part, modifiers, memory), outputs_(outputs) {}
+      : TileWalk<T>(problem, choice, part, modifiers, memory),
+        outputs_(outputs),
+        group_(this->arena_, problem, plan_, kernels_.tile_queries, ws_.key_stride, ws_.value_stride) {}
 
   void run(int64_t batch, int64_t head, int64_t first_tile, int64_t end_tile) {
-    const HeadView query(problem_.query, problem_.pattern, batch, head);
-    for (int64_t index = first_tile; index < end_tile; ++index) {
-      const Tile tile = plan_.tile(index);
-      this->expand(tile);
-      const int64_t queries = this->load_tile(query, tile, static_cast<T>(problem_.scale * kLog2e), ws_.key_stride,
-                                              ws_.query_rows, ws_.query);
+    for (int64_t first = first_tile; first < end_tile; first += group_.size()) {
+      const int64_t count = std::min(group_.size(), end_tile - first);
+      for (int64_t i = 0; i < count; ++i) load(group_[i], first + i, batch, head);
       upcoming_ = 0;
-      if (const auto next = this->next_tile(tile, index, end_tile)) foresee(*next, batch, head);
-      if (!attend(tile, batch, head, queries, -1, ws_.out, ws_.logsumexp))
-        attend_one_by_one(tile, batch, head, queries);
-      store(tile, batch, head, queries);
+      if (const auto next = this->next_tile(group_[0].tile, first, end_tile)) foresee(*next, batch, head);
+      while (GroupedTile<T>* each = group_.next(count, plan_.rank())) {
+        step(*each, each->done, batch, head, -1);
+        ++each->done;
+      }
+      for (int64_t i = 0; i < count; ++i) {
+        GroupedTile<T>& each = group_[i];
+        if (!finish(each, batch, head, ws_.out, ws_.logsumexp)) attend_one_by_one(each, batch, head);
+        store(each, batch, head);
+      }
     }
   }
 
  private:
-  using TileWalk<T>::problem_, TileWalk<T>::plan_, TileWalk<T>::kernels_, TileWalk<T>::ws_, TileWalk<T>::bundles_,
-      TileWalk<T>::upcoming_;
+  using TileWalk<T>::problem_, TileWalk<T>::plan_, TileWalk<T>::kernels_, TileWalk<T>::ws_, TileWalk<T>::upcoming_;
 
-  bool attend(const Tile& tile, int64_t batch, int64_t head, int64_t queries, int64_t only, T* out, T* logsumexp) {
-    const Shape& shape = problem_.shape;
-    const int64_t lanes = kernels_.tile_queries, dv = shape.head_dim_v, kv_head = shape.kv_head(head);
+  void load(GroupedTile<T>& each, int64_t index, int64_t batch, int64_t head) {
+    each.tile = plan_.tile(index);
+    this->expand(each.tile, each.list);
+    each.queries = this->load_tile(HeadView(problem_.query, problem_.pattern, batch, head), each.tile,
+                                   static_cast<T>(problem_.scale * kLog2e), ws_.key_stride, ws_.query_rows, each.query);
+    clear(each);
+  }
+
+  void clear(GroupedTile<T>& each) {
+    const int64_t lanes = kernels_.tile_queries;
+    each.done = 0;
+    std::fill_n(each.maximum, lanes, kMaskedScore<T>);
+    std::fill_n(each.sum, lanes, T{0});
+    std::fill_n(each.accumulator, problem_.shape.head_dim_v * lanes, T{0});
+  }
+
+  // Bundle s of the tile. only: the query that counts, or -1.
+  void step(GroupedTile<T>& each, size_t s, int64_t batch, int64_t head, int64_t only) {
+    const int64_t kv_head = problem_.shape.kv_head(head);
     const HeadView key(problem_.key, problem_.pattern, batch, kv_head),
         value(problem_.value, problem_.pattern, batch, kv_head);
-    std::fill_n(ws_.maximum, lanes, kMaskedScore<T>);
-    std::fill_n(ws_.sum, lanes, T{0});
-    std::fill_n(ws_.accumulator, dv * lanes, T{0});
-    for (size_t s = 0; s < bundles_.size(); ++s) {
-      TileStep<T> work = this->step_of(tile, bundles_[s], key, value, batch, head);
-      this->share_upcoming(s, work);
-      if (only >= 0) this->hide_from(only, work);
-      kernels_.tile_step(work);
+    TileStep<T> work = this->step_of(each.tile, each.list.bundles[s], key, value, batch, head);
+    this->share_upcoming(s, each.list.bundles.size(), work);
+    if (only >= 0) this->hide_from(only, work);
+    run_kernel(each, work);
+  }
+
+  void run_kernel(const GroupedTile<T>& each, TileStep<T>& work) {
+    work.query = each.query;
+    work.maximum = each.maximum;
+    work.sum = each.sum;
+    work.accumulator = each.accumulator;
+    kernels_.tile_step(work);
+  }
+
+  // The additional keys, and the outputs. False as tile_finish.
+  bool finish(GroupedTile<T>& each, int64_t batch, int64_t head, T* out, T* logsumexp) {
+    const Shape& shape = problem_.shape;
+    for (int64_t first = 0; first < shape.additional; first += kStepKeys) {
+      TileStep<T> work = this->additional_step(first, batch, shape.kv_head(head));
+      run_kernel(each, work);
     }
-    for (int64_t first = 0; first < shape.additional; first += kStepKeys)
-      kernels_.tile_step(this->additional_step(first, batch, kv_head));
-    return kernels_.tile_finish({.queries = queries,
-                                 .head_dim_v = dv,
-                                 .maximum = ws_.maximum,
-                                 .sum = ws_.sum,
-                                 .accumulator = ws_.accumulator,
+    return kernels_.tile_finish({.queries = each.queries,
+                                 .head_dim_v = shape.head_dim_v,
+                                 .maximum = each.maximum,
+                                 .sum = each.sum,
+                                 .accumulator = each.accumulator,
                                  .out_stride = ws_.value_stride,
                                  .out = out,
                                  .logsumexp = outputs_.logsumexp ? logsumexp : nullptr});
@@ -82,16 +112,20 @@ class TileForward : TileWalk<T> {
   // Something in the tile is not finite. A weight of 0 times infinity is NaN, so a query's output may owe it to a key
   // outside its window: compute each query again with such keys blanked. Bits of the clean queries stay what they are
   // without the bad key, since a blanked key adds 0 * 0.
-  void attend_one_by_one(const Tile& tile, int64_t batch, int64_t head, int64_t queries) {
+  void attend_one_by_one(GroupedTile<T>& each, int64_t batch, int64_t head) {
     T* logsumexp = ws_.logsumexp + kernels_.tile_queries;
-    for (int64_t t = 0; t < queries; ++t) {
-      attend(tile, batch, head, queries, t, ws_.again, logsumexp);
+    for (int64_t t = 0; t < each.queries; ++t) {
+      clear(each);
+      for (size_t s = 0; s < each.list.bundles.size(); ++s) step(each, s, batch, head, t);
+      finish(each, batch, head, ws_.again, logsumexp);
       std::copy_n(ws_.again + t * ws_.value_stride, ws_.value_stride, ws_.out + t * ws_.value_stride);
       ws_.logsumexp[t] = logsumexp[t];
     }
   }
 
-  void store(const Tile& tile, int64_t batch, int64_t head, int64_t queries) {
+  void store(const GroupedTile<T>& each, int64_t batch, int64_t head) {
+    const Tile& tile = each.tile;
+    const int64_t queries = each.queries;
     const HeadView out(outputs_.out, problem_.pattern, batch, head);
     this->tile_box(tile, out.placement, ws_.query_offsets);
     kernels_.store_rows(ws_.out, ws_.value_stride, queries, out.channels, out.data, out.dtype, ws_.query_offsets);
@@ -104,6 +138,7 @@ class TileForward : TileWalk<T> {
   }
 
   const ForwardOutputs& outputs_;
+  TileGroup<T> group_;
 };
 
 }  // namespace

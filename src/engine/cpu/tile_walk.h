@@ -13,60 +13,18 @@
 #include "engine/cpu/foresight.h"
 #include "engine/cpu/key_ring.h"
 #include "engine/cpu/modifiers.h"
+#include "engine/cpu/tile_workspace.h"
 #include "plan/plan.h"
 
 namespace nearfield::core {
 
-// Keys of a step: a multiple of the kernel's 6 rows whose scores stay in the L1 cache.
-inline constexpr int64_t kStepKeys = 60;
-// Rows that a tile fetches for the one after it, at most.
-inline constexpr int64_t kMostUpcomingRows = 512;
-
 // Steps that go through the kernel together.
 using Bundle = std::span<const Step>;
 
-template <class T>
-struct TileWorkspace {
-  T *query_rows, *query, *scores, *maximum, *sum, *accumulator, *out, *again, *logsumexp, *packed_keys, *packed_values,
-      *zeros, *log_weights, *bias;
-  const T **keys, **values, **kept_keys, **kept_values;
-  uint32_t *visible, *axis_bits;
-  int32_t *axis_bias, *bias_index;
-  int64_t *offsets, *query_offsets;
-  Upcoming* upcoming;  // along an order
-  int64_t key_stride, value_stride;
-
-  TileWorkspace(Arena& arena, const Problem& problem, const KernelTable<T>& kernels) {
-    const int64_t queries = kernels.tile_queries, d = problem.shape.head_dim, dv = problem.shape.head_dim_v;
-    const bool has_bias = is_given(problem.modifiers.bias);
-    key_stride = round_up(d, kernels.lanes);
-    value_stride = round_up(dv, kernels.lanes);
-    query_rows = arena.take<T>(queries * key_stride);
-    query = arena.take<T>(queries * key_stride);
-    scores = arena.take<T>(kStepKeys * queries);
-    maximum = arena.take<T>(queries);
-    sum = arena.take<T>(queries);
-    accumulator = arena.take<T>(queries * value_stride);
-    out = arena.take<T>(queries * value_stride);
-    again = arena.take<T>(queries * value_stride);
-    logsumexp = arena.take<T>(2 * queries);
-    packed_keys = arena.take<T>(kStepKeys * key_stride);
-    packed_values = arena.take<T>(kStepKeys * value_stride);
-    zeros = arena.take<T>(std::max(d, dv));
-    log_weights = arena.take<T>(kStepKeys);
-    bias = arena.take<T>(has_bias ? kStepKeys * queries : 0);
-    keys = arena.take<const T*>(kStepKeys);
-    values = arena.take<const T*>(kStepKeys);
-    kept_keys = arena.take<const T*>(kStepKeys);
-    kept_values = arena.take<const T*>(kStepKeys);
-    visible = arena.take<uint32_t>(kStepKeys);
-    axis_bits = arena.take<uint32_t>(kMaxGridRank * (kStepKeys + 1));
-    axis_bias = arena.take<int32_t>(has_bias ? kMaxGridRank * kStepKeys * queries : 0);
-    bias_index = arena.take<int32_t>(has_bias ? kStepKeys * queries : 0);
-    offsets = arena.take<int64_t>(kStepKeys);
-    query_offsets = arena.take<int64_t>(queries);
-    upcoming = arena.take<Upcoming>(problem.pattern.order ? kMostUpcomingRows : 0);
-  }
+// A tile's steps, and how they are bundled. Reused from tile to tile.
+struct TileSteps {
+  StepList steps;
+  std::vector<Bundle> bundles;
 };
 
 // Tiles [first, end) of the part's plan are its own.
@@ -134,9 +92,9 @@ class TileWalk {
     return queries;
   }
 
-  // Its part of what is upcoming to bundle s of the tile.
-  void share_upcoming(size_t s, TileStep<T>& step) const {
-    const auto at = static_cast<int64_t>(s), steps = static_cast<int64_t>(bundles_.size());
+  // Its part of what is upcoming to bundle s of `count`.
+  void share_upcoming(size_t s, size_t count, TileStep<T>& step) const {
+    const auto at = static_cast<int64_t>(s), steps = static_cast<int64_t>(count);
     step.upcoming = ws_.upcoming + upcoming_ * at / steps;
     step.upcoming_count = upcoming_ * (at + 1) / steps - upcoming_ * at / steps;
   }
@@ -242,21 +200,21 @@ class TileWalk {
 
   // A step is a call of the kernel; on the sphere, where each circle of latitude has steps of its own, as many as fill
   // one. (Elsewhere they are full enough, and two might hold the same key, on two laps: gradients would collide.)
-  void expand(const Tile& tile) {
-    plan_.expand(tile, steps_);
-    bundles_.clear();
+  void expand(const Tile& tile, TileSteps& of) const {
+    plan_.expand(tile, of.steps);
+    of.bundles.clear();
     int64_t in_last = kStepKeys;
     size_t first = 0;
-    for (size_t i = 0; i < steps_.size(); ++i) {
+    for (size_t i = 0; i < of.steps.size(); ++i) {
       int64_t keys = 1;
-      for (int a = 0; a < plan_.rank(); ++a) keys *= steps_[i].pieces[a].size;
+      for (int a = 0; a < plan_.rank(); ++a) keys *= of.steps[i].pieces[a].size;
       if (!plan_.has_arcs() || in_last + keys > kStepKeys) {
         in_last = 0;
         first = i;
-        bundles_.emplace_back();
+        of.bundles.emplace_back();
       }
       in_last += keys;
-      bundles_.back() = Bundle(steps_).subspan(first, i + 1 - first);
+      of.bundles.back() = Bundle(of.steps).subspan(first, i + 1 - first);
     }
   }
 
@@ -388,8 +346,6 @@ class TileWalk {
   Arena arena_;
   TileWorkspace<T> ws_;
   KeyRing<T> ring_;
-  StepList steps_;
-  std::vector<Bundle> bundles_;
   int64_t upcoming_ = 0;  // entries of ws_.upcoming, fetched along the tile's steps
 };
 

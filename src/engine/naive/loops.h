@@ -28,5 +28,7 @@ const NaiveLoops<float>* portable_float_loops();
 const NaiveLoops<double>* portable_double_loops();
 const NaiveLoops<float>* avx2_float_loops();
 const NaiveLoops<double>* avx2_double_loops();
+const NaiveLoops<float>* avx512_float_loops();
+const NaiveLoops<double>* avx512_double_loops();
 
 }  // namespace nearfield::core

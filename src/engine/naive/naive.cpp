@@ -11,12 +11,15 @@
 
 namespace nearfield::core {
 
+// NEON is what the compiler uses for portable code on its target.
 template <>
 const NaiveLoops<float>& naive_loops<float>(Isa isa) {
+  if (isa == Isa::avx512) return *avx512_float_loops();
   return isa == Isa::avx2 ? *avx2_float_loops() : *portable_float_loops();
 }
 template <>
 const NaiveLoops<double>& naive_loops<double>(Isa isa) {
+  if (isa == Isa::avx512) return *avx512_double_loops();
   return isa == Isa::avx2 ? *avx2_double_loops() : *portable_double_loops();
 }
 

@@ -53,5 +53,10 @@ const SimdOperations<double>* portable_double_operations(int which);
 // nullptr where the compiler's target is not x86-64.
 const SimdOperations<float>* avx2_float_operations();
 const SimdOperations<double>* avx2_double_operations();
+const SimdOperations<float>* avx512_float_operations();
+const SimdOperations<double>* avx512_double_operations();
+// nullptr where it is not 64-bit Arm.
+const SimdOperations<float>* neon_float_operations();
+const SimdOperations<double>* neon_double_operations();
 
 }  // namespace nearfield::core

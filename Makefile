@@ -74,7 +74,7 @@ lint: ## check formatting, shell scripts, Python and the layers
 
 format: ## format the C and C++ files in place
 	@tools/setup.sh lint
-	@git ls-files -z -- '*.c' '*.h' '*.cpp' '*.hpp' '*.inl' | xargs -0 clang-format -i
+	@git ls-files -z -- '*.c' '*.h' '*.cpp' '*.hpp' '*.inl' '*.cu' | xargs -0 clang-format -i
 
 asan: ## unit and property tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/setup.sh test

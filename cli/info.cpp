@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "commands.h"
+#include "nearfield/cuda.h"
 #include "nearfield/nearfield.hpp"
 
 namespace nearfield::cli {
@@ -14,7 +15,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kVariables[] = {"NEARFIELD_ISA", "NEARFIELD_NUM_THREADS"};
+constexpr const char* kVariables[] = {"NEARFIELD_CUDA_LIBRARY", "NEARFIELD_ISA", "NEARFIELD_NUM_THREADS"};
 
 struct Item {
   std::string name;
@@ -29,11 +30,28 @@ std::vector<Item> items_of(const char* (*name_at)(int32_t), const char* (*obstac
   return items;
 }
 
+struct Gpu {
+  std::string name;
+  int32_t major = 0, minor = 0;  // compute capability
+};
+
+std::vector<Gpu> gpus() {
+  std::vector<Gpu> all;
+  for (int32_t i = 0; i < nf_cuda_device_count(); ++i) {
+    char name[256];
+    Gpu& gpu = all.emplace_back();
+    if (nf_cuda_device(i, name, sizeof name, &gpu.major, &gpu.minor) == NF_OK) gpu.name = name;
+  }
+  return all;
+}
+
 struct Machine {
   std::vector<Item> isas = items_of(nf_isa_name, nf_isa_unavailable);
   std::vector<Item> engines = items_of(nf_engine_name, nf_engine_unavailable);
   std::string selected;      // the instruction set; empty if there is an obstacle
   std::string isa_obstacle;  // NEARFIELD_ISA names one that cannot run
+  std::string cuda_obstacle = nf_cuda_unavailable() == nullptr ? "" : nf_cuda_unavailable();
+  std::vector<Gpu> devices = gpus();
 
   Machine() {
     try {
@@ -61,6 +79,9 @@ void print_text(const Machine& machine) {
   print_items("instruction sets", machine.isas, machine.selected);
   if (!machine.isa_obstacle.empty()) fmt::print("{:<17} {:<10} {}\n", "", "none", machine.isa_obstacle);
   print_items("engines", machine.engines, "");
+  if (!machine.cuda_obstacle.empty()) fmt::print("{:<17} absent: {}\n", "cuda", machine.cuda_obstacle);
+  for (const Gpu& gpu : machine.devices)
+    fmt::print("{:<17} {}, compute capability {}.{}\n", "cuda", gpu.name, gpu.major, gpu.minor);
   for (const char* variable : kVariables)
     if (const char* value = std::getenv(variable)) fmt::print("{:<17} {}={}\n", "environment", variable, value);
 }
@@ -71,6 +92,13 @@ Json items_json(const std::vector<Item>& items) {
     list.push_back({{"name", item.name},
                     {"available", item.obstacle.empty()},
                     {"reason", item.obstacle.empty() ? Json(nullptr) : Json(item.obstacle)}});
+  return list;
+}
+
+Json gpus_json(const std::vector<Gpu>& gpus) {
+  Json list = Json::array();
+  for (const Gpu& gpu : gpus)
+    list.push_back({{"name", gpu.name}, {"compute_capability", fmt::format("{}.{}", gpu.major, gpu.minor)}});
   return list;
 }
 
@@ -86,6 +114,10 @@ void print_json(const Machine& machine) {
       {"selected_isa", machine.selected.empty() ? Json(nullptr) : Json(machine.selected)},
       {"isa_error", machine.isa_obstacle.empty() ? Json(nullptr) : Json(machine.isa_obstacle)},
       {"engines", items_json(machine.engines)},
+      {"cuda",
+       {{"available", machine.cuda_obstacle.empty()},
+        {"reason", machine.cuda_obstacle.empty() ? Json(nullptr) : Json(machine.cuda_obstacle)},
+        {"devices", gpus_json(machine.devices)}}},
       {"environment", environment},
   };
   // An environment variable may hold any bytes.

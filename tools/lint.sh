@@ -10,7 +10,7 @@ complain() {
 }
 tracked() { git ls-files -- "$@"; }
 
-mapfile -t c_files < <(tracked '*.c' '*.h' '*.cpp' '*.hpp' '*.inl')
+mapfile -t c_files < <(tracked '*.c' '*.h' '*.cpp' '*.hpp' '*.inl' '*.cu')
 mapfile -t python_files < <(tracked '*.py')
 mapfile -t shell_files < <({ tracked '*.sh' .ci/run; git grep -lE '^#!.*(bash|sh)$' || true; } | sort -u)
 

@@ -91,7 +91,8 @@ TensorView take_tensor(const char* name, const nf_tensor* tensor, const DimRules
   if (layout == Layout::contiguous_channels && tensor->sizes[last] > 1 && tensor->strides[last] != 1)
     invalid_argument(name, ".strides[", last, "]=", tensor->strides[last], " (", dims.dims[last].name, "): must be 1");
   const int64_t count = check_extent(name, *tensor);
-  if (count > 0 && tensor->data == nullptr && memory == Memory::read) invalid_argument(name, ".data: must not be NULL");
+  if (count > 0 && tensor->data == nullptr && memory != Memory::ignored)
+    invalid_argument(name, ".data: must not be NULL");
 
   TensorView view;
   view.dtype = static_cast<DType>(tensor->dtype);

@@ -6,6 +6,7 @@
 #include <initializer_list>
 
 #include "base/tensor_view.h"
+#include "dispatch/memory.h"
 #include "nearfield/nearfield.h"
 
 namespace nearfield::core {
@@ -48,10 +49,6 @@ constexpr DTypeRule parameter_dtype(DType query) {
 }
 
 enum class Layout { any_strides, contiguous_channels };
-enum class Memory {
-  read,    // data must not be null if there are elements
-  ignored  // a null data becomes a made-up address
-};
 
 // Checks a tensor against the rules and makes a view of it: null if it has no elements, strides of dimensions of size 0
 // or 1 normalised.

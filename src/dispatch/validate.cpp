@@ -239,7 +239,7 @@ struct Outputs {
       check_workspace(o->workspace, o->workspace_size, inputs.views, inputs.count);
       check_workspace(o->workspace, o->workspace_size, views, count);
     }
-    check_weights("key_weights", inputs.key_weights);
+    if (inputs.memory == Memory::read) check_weights("key_weights", inputs.key_weights);
   }
 };
 
@@ -279,8 +279,8 @@ Gradients take_gradients(Outputs& o, const nf_modifiers* modifiers, const nf_gra
 
 Problem validate_forward(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key,
                          const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
-                         const nf_tensor* out, const nf_tensor* logsumexp, ForwardOutputs& outputs) {
-  Arguments a = take_inputs(pattern, query, key, value, modifiers, options, Memory::read);
+                         const nf_tensor* out, const nf_tensor* logsumexp, ForwardOutputs& outputs, Memory memory) {
+  Arguments a = take_inputs(pattern, query, key, value, modifiers, options, memory);
   const Shape& shape = a.problem.shape;
   Outputs o{.inputs = a, .views = {}};
   outputs.out = o.take("out", out, rules_of_out(shape), same_dtype(a.dtype()), Layout::contiguous_channels);
@@ -314,9 +314,9 @@ Problem validate_backward(const nf_pattern* pattern, const nf_tensor* query, con
                           const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
                           const nf_tensor* out, const nf_tensor* logsumexp, const nf_tensor* dout,
                           const nf_tensor* dlogsumexp, const nf_gradients* gradients, BackwardInputs& inputs,
-                          Gradients& outputs) {
+                          Gradients& outputs, Memory memory) {
   check_gradients_head(gradients);
-  Arguments a = take_inputs(pattern, query, key, value, modifiers, options, Memory::read);
+  Arguments a = take_inputs(pattern, query, key, value, modifiers, options, memory);
   const Shape& shape = a.problem.shape;
   const DTypeRule same = same_dtype(a.dtype()), accumulator = accumulator_dtype(a.dtype());
   inputs.out = a.take("out", out, rules_of_out(shape), same, Layout::contiguous_channels);

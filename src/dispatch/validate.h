@@ -16,6 +16,7 @@
 
 #include <cstdint>
 
+#include "dispatch/memory.h"
 #include "engine/problem.h"
 #include "nearfield/nearfield.h"
 
@@ -31,10 +32,11 @@ inline constexpr int64_t kMaxWindow = int64_t{1} << 40;
 inline constexpr int64_t kMaxPairs = int64_t{1} << 53;
 
 // For nf_forward. modifiers, options and logsumexp may be null. Reads the values of key_weights, which must not be
-// negative, NaN or infinite.
+// negative, NaN or infinite, unless memory is unreadable.
 Problem validate_forward(const nf_pattern* pattern, const nf_tensor* query, const nf_tensor* key,
                          const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
-                         const nf_tensor* out, const nf_tensor* logsumexp, ForwardOutputs& outputs);
+                         const nf_tensor* out, const nf_tensor* logsumexp, ForwardOutputs& outputs,
+                         Memory memory = Memory::read);
 
 // For nf_explain and nf_forward_workspace: memory is neither needed nor read. A data pointer that is null is replaced
 // by a made-up address, so that a modifier that is present is seen to be.
@@ -49,6 +51,6 @@ Problem validate_backward(const nf_pattern* pattern, const nf_tensor* query, con
                           const nf_tensor* value, const nf_modifiers* modifiers, const nf_options* options,
                           const nf_tensor* out, const nf_tensor* logsumexp, const nf_tensor* dout,
                           const nf_tensor* dlogsumexp, const nf_gradients* gradients, BackwardInputs& inputs,
-                          Gradients& outputs);
+                          Gradients& outputs, Memory memory = Memory::read);
 
 }  // namespace nearfield::core

@@ -369,6 +369,8 @@ TEST_F(Program, InfoDescribesTheMachine) {
   std::vector<std::string> engines;
   for (const Json& engine : json.at("engines")) engines.push_back(engine.at("name"));
   EXPECT_EQ(engines, (std::vector<std::string>{"reference", "cpu", "block_sparse", "naive", "gemm"}));
+  const Json& cuda = json.at("cuda");
+  EXPECT_EQ(cuda.at("available").get<bool>(), cuda.at("reason").is_null() && !cuda.at("devices").empty());
   const Json forced = Json::parse(nearfield({"info", "--json"}, {"NEARFIELD_ISA=portable"}).out);
   EXPECT_EQ(forced.at("selected_isa"), "portable");
   EXPECT_EQ(forced.at("environment").at("NEARFIELD_ISA"), "portable");

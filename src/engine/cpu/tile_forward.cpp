@@ -5,15 +5,16 @@
 
 #include "engine/cpu/driver.h"
 #include "engine/cpu/tile_group.h"
+#include "engine/cpu/tile_order.h"
 
 namespace nearfield::core {
 namespace {
 
 // Work on each tile of one (batch, head), for cutting it into tasks.
-std::vector<double> tile_costs(const Plan& plan, const TileRange& tiles) {
+std::vector<double> tile_costs(const Plan& plan, const TileOrder& order, const TileRange& tiles) {
   std::vector<double> costs;
   for (int64_t i = tiles.first; i < tiles.end; ++i)
-    costs.push_back(static_cast<double>(plan.visited_keys(plan.tile(i))) + 1);
+    costs.push_back(static_cast<double>(plan.visited_keys(plan.tile(order[i]))) + 1);
   return costs;
 }
 
@@ -21,17 +22,19 @@ template <class T>
 class TileForward : TileWalk<T> {
  public:
   TileForward(const Problem& problem, const ForwardOutputs& outputs, const CpuChoice& choice, const CpuPart& part,
-              const SharedModifiers<T>& modifiers, void* memory)
+              const SharedModifiers<T>& modifiers, const TileOrder& order, void* memory)
       : TileWalk<T>(problem, choice, part, modifiers, memory),
         outputs_(outputs),
+        order_(order),
         group_(this->arena_, problem, plan_, kernels_.tile_queries, ws_.key_stride, ws_.value_stride) {}
 
-  void run(int64_t batch, int64_t head, int64_t first_tile, int64_t end_tile) {
-    for (int64_t first = first_tile; first < end_tile; first += group_.size()) {
-      const int64_t count = std::min(group_.size(), end_tile - first);
-      for (int64_t i = 0; i < count; ++i) load(group_[i], first + i, batch, head);
+  // Tiles at places [first_place, end_place) of the order.
+  void run(int64_t batch, int64_t head, int64_t first_place, int64_t end_place) {
+    for (int64_t first = first_place, count = 0; first < end_place; first += count) {
+      count = order_.together(first, end_place);
+      for (int64_t i = 0; i < count; ++i) load(group_[i], order_[first + i], batch, head);
       upcoming_ = 0;
-      if (const auto next = this->next_tile(group_[0].tile, first, end_tile)) foresee(*next, batch, head);
+      if (const auto next = this->next_tile(group_[0].tile, first, end_place)) foresee(*next, batch, head);
       while (GroupedTile<T>* each = group_.next(count, plan_.rank())) {
         step(*each, each->done, batch, head, -1);
         ++each->done;
@@ -138,6 +141,7 @@ class TileForward : TileWalk<T> {
   }
 
   const ForwardOutputs& outputs_;
+  const TileOrder& order_;
   TileGroup<T> group_;
 };
 
@@ -149,13 +153,14 @@ void tile_forward(const Problem& problem, const ForwardOutputs& outputs, const C
   const Shape& shape = problem.shape;
   const int64_t heads = shape.batch * shape.heads;
   const TileRange tiles = tiles_of(part);
+  const TileOrder order(*part.plan, tiles_together(problem, *part.plan));
   std::vector<int64_t> cuts = {0, tiles.end - tiles.first};
   const int64_t wanted = (choice.slots * kTasksPerThread + heads - 1) / heads;
-  if (choice.slots > 1 && wanted > 1) cuts = cut_by_cost(tile_costs(*part.plan, tiles), wanted);
+  if (choice.slots > 1 && wanted > 1) cuts = cut_by_cost(tile_costs(*part.plan, order, tiles), wanted);
   const int64_t pieces = static_cast<int64_t>(cuts.size()) - 1;
   TaskQueue queue(heads * pieces);
   parallel_for(problem.threading, choice.slots, [&](int64_t slot) {
-    TileForward<T> forward(problem, outputs, choice, part, modifiers,
+    TileForward<T> forward(problem, outputs, choice, part, modifiers, order,
                            slots + static_cast<size_t>(slot) * choice.workspace_per_slot);
     for (int64_t task = 0; queue.next(task);) {
       const int64_t head = task / pieces, piece = task % pieces;

@@ -49,7 +49,6 @@ class TileGroup {
     }
   }
 
-  int64_t size() const { return static_cast<int64_t>(tiles_.size()); }
   GroupedTile<T>& operator[](int64_t i) { return tiles_[static_cast<size_t>(i)]; }
 
   // Of the first `count` tiles that one whose next keys come first in the grid; nullptr once all are done.

@@ -349,7 +349,4 @@ class TileWalk {
   int64_t upcoming_ = 0;  // entries of ws_.upcoming, fetched along the tile's steps
 };
 
-// Work on each tile of one (batch, head), for cutting it into tasks.
-std::vector<double> tile_costs(const Plan& plan);
-
 }  // namespace nearfield::core

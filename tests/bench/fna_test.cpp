@@ -111,7 +111,7 @@ TEST(Fna, MeasuresAndReportsACase) {
       EXPECT_GT(times.least_seconds[method], 0);
       EXPECT_LT(times.errors[method], 1e-4);
     }
-    EXPECT_GT(times.least_seconds[kGemm], times.least_seconds[kNaive]);  // it pads
+    EXPECT_GE(times.least_seconds[kGemm], times.least_seconds[kNaive]);  // of the same parts; it may pad
   }
   const auto json = nlohmann::json::parse(to_json(report));
   EXPECT_EQ(json["times"].size(), 2u);

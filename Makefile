@@ -9,7 +9,7 @@ export CTEST_PARALLEL_LEVEL := $(JOBS)
 
 help: ## list the targets
 	@echo 'nearfield: local attention on grids'
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 build: ## build the library and the program, at build/nearfield
 	@tools/setup.sh build
@@ -42,7 +42,11 @@ sphere-demo: ## learn to forecast shallow water on the sphere, and on the plane;
 	@cmake --build --preset release --target libnearfield.so
 	@examples/sphere/demo.sh
 
-test: ## build everything and run every test: about ten minutes on two cores
+# Library, wheel and installed copies are the same objects: compiled once.
+test: export CMAKE_C_COMPILER_LAUNCHER := ccache
+test: export CMAKE_CXX_COMPILER_LAUNCHER := ccache
+test: export CCACHE_DIR := $(CURDIR)/build/ccache
+test: ## build everything and run every test: about twenty minutes on two cores
 	@tools/setup.sh test python
 	@$(call configure,release,-DNEARFIELD_BUILD_TESTS=ON)
 	@cmake --build --preset release

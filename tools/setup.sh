@@ -18,6 +18,7 @@ build       libpng-dev
 build       libzip-dev
 build       nlohmann-json3-dev
 build       pkgconf           pkg-config --version
+test        ccache            ccache --version
 test        libgtest-dev
 test        chromium          chromium --version
 aarch64     libgtest-dev      test -e /usr/src/googletest/CMakeLists.txt

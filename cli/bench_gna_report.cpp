@@ -62,8 +62,10 @@ void print_gna_head(const GnaReport& report, SuiteFormat format) {
   fmt::print("\n{}, {} thread{}, 1 head of {} channels; {}; medians in ms, of calls in turn\n",
              nf_dtype_name(report.dtype), report.threads, report.threads == 1 ? "" : "s", kGnaHeadDim,
              report.full ? "the published sizes" : "grids, windows and strides halved on each axis (--full: whole)");
-  fmt::print("ideal: all pairs over those of the windows; bound: the simulator's, with the engine's tiles; dense: {}\n",
-             "attention over the whole grid by the same library");
+  fmt::print(
+      "ideal: all pairs over those of the windows; bound: the simulator's, with the engine's tiles and their idle "
+      "lanes; dense: {}\n",
+      "attention over the whole grid by the same library");
   if (format == SuiteFormat::markdown) {
     fmt::print("\n| case | grid | window | stride | tile | dense | time | ideal | bound | speed-up | realised |\n");
     fmt::print("|---|---|---|---|---|---|---|---|---|---|---|\n");
